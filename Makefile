@@ -1,0 +1,32 @@
+# Two commands do everything: `make demo` runs the main job, `make test` passes the tests.
+# A CUDA user runs:  make setup TORCH="torch==2.13.0 --index-url <the CUDA wheel index of your driver>"
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: setup demo test lint bench clean
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml Makefile
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --disable-pip-version-check $(TORCH)
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[window,sample,train,bench,test]'
+	touch $@
+
+demo: setup
+	$(BIN)/lrae-demo --output demo.mp4
+
+test: setup lint
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+
+bench: setup
+	$(BIN)/lrae-bench rd --clips sample
+	$(BIN)/lrae-bench speed
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .hypothesis .ruff_cache

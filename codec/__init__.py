@@ -1,0 +1,1 @@
+"""Entropy coding, packetisation, state, Encoder and Decoder (floor 2)."""

@@ -1,0 +1,1 @@
+"""Packets and control messages (floor 1, no torch). The format is docs/protocol.md."""

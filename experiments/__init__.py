@@ -1,0 +1,1 @@
+"""Benchmarks, metrics, plots and the demo (floor 4)."""

@@ -1,0 +1,1 @@
+"""The networks, the class tables and the weights (floor 1)."""

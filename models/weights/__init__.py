@@ -1,0 +1,1 @@
+"""Weights as safetensors with a model card and metrics beside each."""

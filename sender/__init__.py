@@ -1,0 +1,1 @@
+"""Sender: sources, session core, rate control, pacing, and the program `lrae-send` (floor 3)."""

@@ -1,0 +1,1 @@
+"""Training: `lrae-train` (floor 4)."""
