@@ -31,12 +31,19 @@ class Anchor:
 # No periodic intra, no scene cuts, no B frames, no look-ahead; reference frames as the preset has them.
 _X264 = "keyint=infinite:scenecut=0:bframes=0:rc-lookahead=0:sync-lookahead=0:sliced-threads=0:threads=1"
 _X265 = "keyint=-1:scenecut=0:bframes=0:rc-lookahead=0:frame-threads=1:pools=none:wpp=0:info=0:log-level=none"
+_X264_PSNR = ":no-psy=1:aq-mode=0"  # what x264's tune psnr sets
+_X265_PSNR = ":psy-rd=0:psy-rdoq=0:aq-mode=0"  # what x265's tune psnr sets
 
 ANCHORS = {
     "x264-veryfast": Anchor("libx264", "h264", "veryfast", "x264-params", _X264),
     "x264-medium": Anchor("libx264", "h264", "medium", "x264-params", _X264),
     "x265-fast": Anchor("libx265", "hevc", "fast", "x265-params", _X265),
+    # The presets' psychovisual tools (psy-rd, adaptive quantisation) spend bits against PSNR. Without them:
+    "x264-veryfast-psnr": Anchor("libx264", "h264", "veryfast", "x264-params", _X264 + _X264_PSNR),
+    "x264-medium-psnr": Anchor("libx264", "h264", "medium", "x264-params", _X264 + _X264_PSNR),
+    "x265-fast-psnr": Anchor("libx265", "hevc", "fast", "x265-params", _X265 + _X265_PSNR),
 }
+DEFAULT_ANCHORS = ("x264-veryfast", "x264-medium", "x265-fast")
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,5 +110,6 @@ def run_anchor(frames: Sequence[Frame], video: VideoFormat, name: str, crf: floa
     units = encode_stream(frames, video, name, crf)
     decoded = decode_stream(units, name, *frames[0].size)
     if not len(units) == len(decoded) == len(frames):
-        raise RuntimeError(f"{name}: {len(frames)} frames in, {len(units)} packets, {len(decoded)} frames out")
+        counts = f"{len(frames)} frames in, {len(units)} packets, {len(decoded)} frames out"
+        raise RuntimeError(f"{name}: {counts}")
     return AnchorResult(tuple(map(len, units)), tuple(decoded))
