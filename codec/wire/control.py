@@ -1,0 +1,182 @@
+"""HELLO, CONFIG, STATS, BYE: rare packets, a msgpack map of checked fields each."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+from enum import IntEnum
+from fractions import Fraction
+from typing import Any, ClassVar, Self
+
+import msgpack
+
+from lrae.codec.types import LAYOUTS, MAX_PACKETS, MAX_SIDE, MIN_SIDE, VideoFormat
+from lrae.codec.wire.envelope import Kind, seal, unseal
+from lrae.errors import WireError
+
+MAX_TEXT = 160
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
+_HASH = re.compile(r"[0-9a-f]{16}")
+_LIMIT = 1 << 53
+
+
+class ByeCode(IntEnum):
+    """Why a stream ends or is refused."""
+
+    END = 0  # the sender has no more frames; the receiver confirms with the same code
+    STOPPED = 1  # the program was told to leave
+    BUSY = 2  # the receiver has another sender
+    MODEL = 3  # the receiver lacks the model, or its weights differ
+    FAILED = 4  # the receiver cannot decode or write this stream
+
+
+class _Control:
+    """A frozen dataclass whose fields travel as a msgpack map; check() raises WireError."""
+
+    KIND: ClassVar[Kind]
+    stream: int
+
+    def __bytes__(self) -> bytes:
+        self.check()
+        names = [f.name for f in fields(self) if f.name != "stream"]  # type: ignore[arg-type]
+        return seal(self.KIND, self.stream, msgpack.packb({n: self._to_wire(n) for n in names}))
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """The inverse of bytes(). Raises WireError."""
+        kind, stream, body = unseal(data)
+        if kind != cls.KIND:
+            raise WireError(f"expected {cls.KIND.name}, got {kind.name}")
+        return cls.parse_body(stream, body)
+
+    @classmethod
+    def parse_body(cls, stream: int, body: memoryview) -> Self:
+        try:
+            values = msgpack.unpackb(body, use_list=False, strict_map_key=True)
+        except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException):
+            raise WireError(f"{cls.KIND.name} is not msgpack") from None
+        names = [f.name for f in fields(cls) if f.name != "stream"]  # type: ignore[arg-type]
+        if not isinstance(values, dict) or set(values) != set(names):
+            raise WireError(f"{cls.KIND.name} has other fields than {', '.join(names)}")
+        packet = cls(stream=stream, **{n: cls._from_wire(n, values[n]) for n in names})
+        packet.check()
+        return packet
+
+    def check(self) -> None:
+        """Raises WireError if a field has a wrong type or lies out of range."""
+        raise NotImplementedError
+
+    def _to_wire(self, name: str) -> Any:
+        return getattr(self, name)
+
+    @classmethod
+    def _from_wire(cls, name: str, value: Any) -> Any:
+        return value
+
+    def _int(self, name: str, low: int, high: int) -> None:
+        value = getattr(self, name)
+        if type(value) is not int or not low <= value <= high:
+            raise WireError(f"{self.KIND.name} has {name} {value!r:.40}")
+
+    def _match(self, name: str, pattern: re.Pattern[str]) -> None:
+        value = getattr(self, name)
+        if type(value) is not str or not pattern.fullmatch(value):
+            raise WireError(f"{self.KIND.name} has {name} {value!r:.40}")
+
+    def _text(self, name: str) -> None:
+        value = getattr(self, name)
+        if type(value) is not str or len(value) > MAX_TEXT or not value.isprintable():
+            raise WireError(f"{self.KIND.name} has {name} {value!r:.40}")
+
+
+@dataclass(frozen=True)
+class Hello(_Control):
+    """I am here. From a sender: with CONFIG, and as a keep-alive. From a receiver: send me your CONFIG."""
+
+    KIND = Kind.HELLO
+    stream: int
+    role: str  # "sender" or "receiver"
+    software: str
+
+    def check(self) -> None:
+        if self.role not in ("sender", "receiver"):
+            raise WireError(f"HELLO has role {self.role!r:.40}")
+        self._text("software")
+
+
+@dataclass(frozen=True)
+class Config(_Control):
+    """What a sender is going to send. packets, bitrate (bit/s): 0 if chosen per frame or not set."""
+
+    KIND = Kind.CONFIG
+    stream: int
+    format: VideoFormat
+    model: str
+    model_hash: str
+    packets: int = 0
+    layout: int = 0
+    bitrate: int = 0
+
+    def check(self) -> None:
+        self._match("model", _NAME)
+        self._match("model_hash", _HASH)
+        self._int("packets", 0, MAX_PACKETS)
+        self._int("layout", 0, len(LAYOUTS) - 1)
+        self._int("bitrate", 0, _LIMIT)
+        form = self.format
+        sides_fit = MIN_SIDE <= form.width <= MAX_SIDE and MIN_SIDE <= form.height <= MAX_SIDE
+        if not sides_fit or not Fraction(1, 10) <= form.fps <= 1000 or form.color_range not in ("tv", "pc"):
+            raise WireError(f"CONFIG has format {form!r:.120}")
+        if not _NAME.fullmatch(form.matrix):
+            raise WireError(f"CONFIG has matrix {form.matrix!r:.40}")
+
+    def _to_wire(self, name: str) -> Any:
+        form = self.format
+        if name != "format":
+            return getattr(self, name)
+        fps = form.fps.limit_denominator(1_000_000)
+        return form.width, form.height, fps.numerator, fps.denominator, form.color_range, form.matrix
+
+    @classmethod
+    def _from_wire(cls, name: str, value: Any) -> Any:
+        if name != "format":
+            return value
+        types = (int, int, int, int, str, str)
+        if type(value) is not tuple or tuple(map(type, value)) != types or not 0 < value[3] < _LIMIT:
+            raise WireError(f"CONFIG has format {value!r:.120}")
+        width, height, numerator, denominator, color_range, matrix = value
+        return VideoFormat(width, height, Fraction(numerator, denominator), color_range, matrix)
+
+
+@dataclass(frozen=True)
+class Stats(_Control):
+    """A receiver's counts since the stream began, about once a second and at its end."""
+
+    KIND = Kind.STATS
+    stream: int
+    frames: int  # shown, however they came to be
+    partial: int  # of these: decoded without some of their packets
+    lost: int  # of these: nothing arrived, extrapolated
+    packets: int  # DATA packets received
+    late: int  # of these: after their frame was decoded
+    dropped: int  # datagrams refused, for whatever reason
+
+    def check(self) -> None:
+        for field in fields(self)[1:]:
+            self._int(field.name, 0, _LIMIT)
+
+
+@dataclass(frozen=True)
+class Bye(_Control):
+    """The end of a stream, or its refusal. next_frame (from a sender): one after the last frame sent."""
+
+    KIND = Kind.BYE
+    stream: int
+    code: int
+    reason: str = ""
+    next_frame: int = 0
+
+    def check(self) -> None:
+        self._int("code", 0, max(ByeCode))
+        self._text("reason")
+        self._int("next_frame", 0, (1 << 32) - 1)
