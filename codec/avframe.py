@@ -7,6 +7,7 @@ from fractions import Fraction
 import av
 import numpy as np
 from av.video.frame import PictureType
+from av.video.reformatter import VideoReformatter
 
 from lrae.codec.types import Frame, VideoFormat
 
@@ -68,6 +69,35 @@ def to_av(frame: Frame, video: VideoFormat | None = None, even: bool = False) ->
         picture.color_range = RANGE_CODES.get(video.color_range, 1)
         picture.colorspace = MATRIX_CODES.get(video.matrix, 2)
     return picture
+
+
+class Converter:
+    """Turns libav pictures of any pixel format and size into frames of one VideoFormat.
+
+    A yuv420p picture of the right size is copied; everything else goes through swscale. RGB becomes the
+    format's matrix; the range stays what the format says.
+    """
+
+    def __init__(self, video: VideoFormat) -> None:
+        self.format = video
+        self._scaler = VideoReformatter()
+
+    def __call__(self, picture: av.VideoFrame, time: float) -> Frame:
+        video = self.format
+        same_size = (picture.width, picture.height) == (video.width, video.height)
+        if not (same_size and picture.format.name in PLANAR_420):
+            picture = self._scaler.reformat(
+                picture,
+                width=video.width,
+                height=video.height,
+                format="yuv420p",
+                src_color_range=RANGE_CODES[range_name(picture.color_range, picture.format.name)],
+                dst_color_range=RANGE_CODES[video.color_range],
+                dst_colorspace=MATRIX_CODES[video.matrix] if picture.format.is_rgb else None,
+                interpolation="BICUBIC",
+                threads=1,
+            )
+        return from_av(picture, time)
 
 
 def crop(frame: Frame, width: int, height: int) -> Frame:
