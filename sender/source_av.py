@@ -114,7 +114,8 @@ class CameraReader:
 
     def __init__(self, index: int) -> None:
         self.name = f"camera {index}"
-        cv2.setLogLevel(2)  # errors only: what is wrong with a camera is said below, in one line
+        logging = cv2.utils.logging  # errors only: what is wrong is said below, in one line
+        logging.setLogLevel(logging.LOG_LEVEL_ERROR)
         self._device = cv2.VideoCapture(index)
         if not self._device.isOpened():
             raise SourceError(f"{self.name}: not there, in use, or not permitted")
