@@ -12,13 +12,13 @@ import cv2
 import numpy as np
 
 from lrae.codec.avframe import Converter, stream_format
+from lrae.codec.timeline import Timeline
 from lrae.codec.types import Frame, VideoFormat
 from lrae.errors import SourceError
 
 LIVE_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtp", "udp", "srt", "tcp")
 TIMEOUT = (10.0, 10.0)  # seconds to open, to wait for a packet
 MAX_DAMAGED = 300  # packets in a row that do not decode before the input counts as broken
-MAX_GAP = 5.0  # seconds; a larger step of the timestamps, or one back, is a discontinuity
 
 
 class AvReader:
@@ -86,17 +86,9 @@ class AvReader:
             pictures = self._pictures()
         self._first = None
         convert = Converter(self.format)
-        period = float(1 / self.format.fps)
-        shift, last = None, -period
+        timeline = Timeline(float(1 / self.format.fps))
         for picture in pictures:
-            stamp = picture.time
-            now = last + period if stamp is None or shift is None else stamp + shift
-            if not last < now <= last + MAX_GAP:
-                now = last + period
-            if stamp is not None:
-                shift = now - stamp
-            last = now
-            yield convert(picture, now)
+            yield convert(picture, timeline(picture.time))
 
     def close(self) -> None:
         if self._container is not None:
