@@ -1,0 +1,107 @@
+"""An Encoder with what a session knows: reference state, q, copies of the side information. One thread."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+from lrae.codec.api import Encoder
+from lrae.codec.types import MAX_PACKETS, EncodedFrame, EncodeHints, Frame
+from lrae.codec.wire import DATA_OVERHEAD, MTU
+from lrae.codec.wire.serial import wrap
+from lrae.sender.events import News
+from lrae.sender.rate import RateControl
+from lrae.sender.reference import ReferenceTracker
+
+HISTORY_PIXELS = 64e6  # of all states kept: about 0.4 GB of them in fp32
+HISTORY_FRAMES = 8, 48  # least and most unconfirmed frames kept
+SIDE_LOSS = 0.01  # how often all copies of the side information may be lost
+TOO_BIG = 2.0  # an intra frame this many times over its target is encoded again
+MAX_CREDIT = 1.0  # seconds of computing time that may be saved up for a replay
+MIN_SHARE = 0.1  # of the time: replays get it however slow the encoder is
+
+
+class FrameEncoder:
+    """An Encoder with its reference tracker and its q: a number, or a RateControl that chooses one.
+
+    interval: seconds of computing per frame that replays have to fit in, beside encoding; None: no limit.
+    clock: seconds, to measure computing time with. skipped: frames left out to keep the rate.
+    replayed: frames decoded again because the receiver had not got all of them.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        q: int | RateControl,
+        packets: int | None = None,
+        layout: int = 0,
+        interval: float | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+        first_number: int = 0,
+    ) -> None:
+        pixels = encoder.format.width * encoder.format.height
+        low, high = HISTORY_FRAMES
+        self.skipped = self.replayed = 0
+        self._encoder = encoder
+        self._q = q
+        self._packets, self._layout = packets, layout
+        self._tracker = ReferenceTracker(int(min(high, max(low, HISTORY_PIXELS / pixels))))
+        self._number = first_number
+        self._interval, self._clock = interval, clock
+        self._credit = MAX_CREDIT
+        self._encode_time = self._pass_time = 0.0
+
+    def encode(self, frame: Frame, news: News) -> EncodedFrame | None:
+        """The next frame, predicted from what the receiver has as far as `news` tell. None: skipped."""
+        self._resync(news)
+        intra = news.intra_wanted or self._tracker.needs_intra
+        q = self._q.choose(intra) if isinstance(self._q, RateControl) else self._q
+        if q is None:
+            self.skipped += 1
+            return None
+        start = self._clock()
+        encoded, after = self._encode(frame, q, intra, news.loss)
+        if isinstance(self._q, RateControl):
+            if intra and size_bits(encoded) > TOO_BIG * self._q.target(True):
+                self._q.learn(True, q, size_bits(encoded))
+                q = self._q.choose(True)
+                encoded, after = self._encode(frame, q, intra, news.loss)
+            self._q.update(intra, q, size_bits(encoded))
+        self._encode_time += 0.1 * (self._clock() - start - self._encode_time)
+        self._tracker.sent(encoded, after)
+        self._number = wrap(self._number + 1)
+        return encoded
+
+    def _encode(self, frame: Frame, q: int, intra: bool, loss: float) -> tuple[EncodedFrame, object]:
+        tracker = self._tracker
+        state = self._encoder.initial_state() if tracker.state is None else tracker.state
+        hints = EncodeHints(intra, self._packets, self._layout, side_copies(loss), MTU - DATA_OVERHEAD)
+        return self._encoder.encode(state, frame, self._number, q, hints, tracker.number)
+
+    def _resync(self, news: News) -> None:
+        """Replays a loss if there is time; if not, time is saved up and the codec bears the mismatch."""
+        for number, used in news.confirmed:
+            self._tracker.confirm(number, used)
+        if self._interval is not None:
+            spare = max(self._interval - self._encode_time, MIN_SHARE * self._interval)
+            self._credit = min(MAX_CREDIT, self._credit + spare)
+        cost = self._tracker.replay_cost
+        if not cost or news.intra_wanted or self._tracker.needs_intra:
+            return
+        if self._interval is None or cost * self._pass_time <= self._credit:
+            start = self._clock()
+            self.replayed += self._tracker.resync(self._encoder.state_after)
+            self._pass_time = (self._clock() - start) / cost
+            self._credit = max(0.0, self._credit - self._pass_time * cost)
+
+
+def side_copies(loss: float) -> int:
+    """In how many packets the side information travels, so that losing every copy is rare. loss: 0..1."""
+    loss = min(max(loss, 0.005), 0.99)
+    return min(MAX_PACKETS, max(1, math.ceil(math.log(SIDE_LOSS) / math.log(loss) - 1e-9)))
+
+
+def size_bits(encoded: EncodedFrame) -> int:
+    """Bits of a frame's UDP payloads, headers included."""
+    return 8 * sum(len(payload) + DATA_OVERHEAD for payload in encoded.payloads)

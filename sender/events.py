@@ -1,0 +1,54 @@
+"""What a SenderSession tells its shell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Connected:
+    """The receiver is ready for frames; the first has to be intra."""
+
+
+@dataclass(frozen=True)
+class Disconnected:
+    """Nothing was heard for a while, or the receiver has been restarted; the session goes on calling it."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The receiver does not want this stream (any more). The session is over."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Ended:
+    """All is said. confirmed: the receiver has heard the end."""
+
+    confirmed: bool
+
+
+@dataclass(frozen=True)
+class Notice:
+    """One line that the user should see."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class News:
+    """What feedback has told since it was last asked, for the encoder.
+
+    confirmed: (frame number, payloads used) of frames not confirmed before, oldest first.
+    intra_wanted: the receiver has no state. loss: share of packets lost lately, 0..1.
+    """
+
+    confirmed: tuple[tuple[int, frozenset[int]], ...] = ()
+    intra_wanted: bool = False
+    loss: float = 0.0
+
+
+Event = Connected | Disconnected | Refused | Ended | Notice

@@ -1,0 +1,52 @@
+"""Which q hits a bitrate: a log-linear model of bits over q, and a leaky bucket of debt."""
+
+from __future__ import annotations
+
+import math
+
+from lrae.codec.types import Q_LEVELS
+
+SLOPE = 0.09  # log2(bits) per step of q: the quantiser's step is 1/12 octave, bits follow a little faster
+PRIOR_Q = 32
+PRIOR_BPP = {True: 0.35, False: 0.03}  # bits per pixel of intra and inter frames at PRIOR_Q, at first
+LEARN = {True: 0.7, False: 0.3}  # intra frames are rare, so the last one counts most
+INTRA_SECONDS = 0.3  # an intra frame may take as many bits as this time of the stream
+REPAY_SECONDS = 0.6  # a debt of bits is paid back in about this time
+SKIP_SECONDS = 1.0  # a debt beyond this: the frame is skipped
+CREDIT_SECONDS = 0.25  # bits saved beyond this are forgotten
+
+
+class RateControl:
+    """Per frame: q = choose(intra); encode; update(intra, q, bits). bitrate in bit/s, of whole datagrams."""
+
+    def __init__(self, bitrate: float, fps: float, pixels: int) -> None:
+        self.bitrate = bitrate
+        self._fps = fps
+        self._bits_at_prior = {kind: math.log2(bpp * pixels) for kind, bpp in PRIOR_BPP.items()}
+        self._debt = 0.0  # bits sent beyond the rate; negative: saved
+
+    def target(self, intra: bool) -> float:
+        """Bits that the next frame should take."""
+        if intra:
+            return self.bitrate * INTRA_SECONDS
+        share = 1 - self._debt / (self.bitrate * REPAY_SECONDS)
+        return self.bitrate / self._fps * min(1.5, max(0.25, share))
+
+    def choose(self, intra: bool) -> int | None:
+        """q for the next frame; None: the stream is so far over its rate that this frame is to be skipped."""
+        if self._debt > self.bitrate * SKIP_SECONDS and not intra:
+            self._debt -= self.bitrate / self._fps
+            return None
+        q = PRIOR_Q + (math.log2(self.target(intra)) - self._bits_at_prior[intra]) / SLOPE
+        return min(Q_LEVELS - 1, max(0, round(q)))
+
+    def learn(self, intra: bool, q: int, bits: float) -> None:
+        """A frame at `q` came to `bits`, whether it is sent or not."""
+        seen = math.log2(max(bits, 1)) - (q - PRIOR_Q) * SLOPE
+        self._bits_at_prior[intra] += LEARN[intra] * (seen - self._bits_at_prior[intra])
+
+    def update(self, intra: bool, q: int, bits: float) -> None:
+        """A frame at `q` was sent and took `bits`."""
+        self.learn(intra, q, bits)
+        debt = self._debt + bits - self.bitrate / self._fps
+        self._debt = max(debt, -self.bitrate * CREDIT_SECONDS)
