@@ -87,7 +87,7 @@ class Proxy:
         self._send_errors = 0
 
     def open(self) -> Address:
-        """Binds and starts; returns the address listened on. Raises ConfigError, e.g. if the port is in use."""
+        """Binds and starts; returns the address listened on. Raises ConfigError (port in use, no host)."""
         self._loop = asyncio.get_running_loop()
         family, self._target_address = _resolve(self._target)
         self._target_family = family
@@ -102,7 +102,7 @@ class Proxy:
         own = self._socket.getsockname()
         if own[1] == self._target_address[1] and own[0] in (self._target_address[0], "0.0.0.0", "::"):
             self._socket.close()
-            raise ConfigError(f"cannot forward to {format_address(self._target)}: the proxy itself listens there")
+            raise ConfigError(f"cannot forward to {format_address(own)}: the proxy itself listens there")
         self._loop.add_reader(self._socket, self._read_clients)
         return own[:2]
 
