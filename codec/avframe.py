@@ -24,6 +24,7 @@ MATRIX_NAMES = {
 }
 MATRIX_CODES = {name: code for code, name in MATRIX_NAMES.items()}
 RANGE_CODES = {"tv": 1, "pc": 2}
+MIN_FPS, MAX_FPS = 1, 240  # of sources
 PLANAR_420 = ("yuv420p", "yuvj420p")  # the second is the first with full range
 
 
@@ -107,12 +108,12 @@ def crop(frame: Frame, width: int, height: int) -> Frame:
 
 
 def stream_format(stream: av.video.stream.VideoStream, picture: av.VideoFrame) -> VideoFormat:
-    """The VideoFormat of a decoded picture of a stream; fps 30 where the container does not say."""
-    rate = stream.average_rate or stream.base_rate or stream.guessed_rate or Fraction(30)
+    """The VideoFormat of a decoded picture of a stream; fps 30 where the container says nothing credible."""
+    rate = stream.average_rate or stream.base_rate or stream.guessed_rate or 0
     return VideoFormat(
         width=picture.width,
         height=picture.height,
-        fps=Fraction(rate) if rate > 0 else Fraction(30),
+        fps=Fraction(rate) if MIN_FPS <= rate <= MAX_FPS else Fraction(30),
         color_range=range_name(picture.color_range, picture.format.name),
         matrix=matrix_name(picture.colorspace),
     )

@@ -137,7 +137,7 @@ def open_sink(text: str, video: VideoFormat) -> Sink:
     if not text.lower().endswith(".y4m"):
         return FittedSink(VideoSink(text, video), video)
     try:
-        stream = Path(text).open("wb")
+        stream = Path(text).open("wb")  # noqa: SIM115 - closed by the sink
     except OSError as error:
         raise SinkError(f"{text}: {error.strerror}") from error
     return FittedSink(Y4mSink(stream, text, video, False, True), video)

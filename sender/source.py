@@ -10,15 +10,13 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Protocol
 
-from lrae.codec.avframe import Converter, to_av
+from lrae.codec.avframe import MAX_FPS, MIN_FPS, Converter, to_av
 from lrae.codec.types import MAX_SIDE, MIN_SIDE, Frame, VideoFormat
 from lrae.codec.y4m import Y4mReader
 from lrae.errors import SourceError
 from lrae.sender.source_av import AvReader, CameraReader
 from lrae.sender.source_sample import sample_path
 from lrae.sender.source_synthetic import SyntheticReader
-
-MAX_FPS = 240
 
 
 class Reader(Protocol):
@@ -139,9 +137,9 @@ def parse_fps(text: str) -> Fraction:
     """ "30", "29.97" or "30000/1001" -> frames per second. SourceError for anything else."""
     if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6}|/[1-9][0-9]{0,8})?", text):
         fps = Fraction(text)
-        if 0 < fps <= MAX_FPS:
+        if MIN_FPS <= fps <= MAX_FPS:
             return fps
-    raise SourceError(f"frame rate {text!r}: give a number up to {MAX_FPS}, such as 25 or 30000/1001")
+    raise SourceError(f"frame rate {text!r}: give {MIN_FPS} to {MAX_FPS}, such as 25 or 30000/1001")
 
 
 def open_source(

@@ -11,7 +11,7 @@ import av
 import cv2
 import numpy as np
 
-from lrae.codec.avframe import Converter, stream_format
+from lrae.codec.avframe import MAX_FPS, MIN_FPS, Converter, stream_format
 from lrae.codec.timeline import Timeline
 from lrae.codec.types import Frame, VideoFormat
 from lrae.errors import SourceError
@@ -119,7 +119,7 @@ class CameraReader:
             raise SourceError(f"{self.name}: gives no frames")
         self._start, self._first = start, first
         rate = self._device.get(cv2.CAP_PROP_FPS)
-        fps = Fraction(rate).limit_denominator(1001) if 1 <= rate <= 240 else Fraction(30)
+        fps = Fraction(rate).limit_denominator(1001) if MIN_FPS <= rate <= MAX_FPS else Fraction(30)
         color_range = "pc" if first.format.name.startswith("yuvj") else "tv"
         matrix = "bt709" if first.format.is_rgb else "bt470bg"  # JFIF and UVC: BT.601
         self.format = VideoFormat(first.width, first.height, fps, color_range, matrix)

@@ -9,6 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from lrae.codec.avframe import MAX_FPS, MIN_FPS
 from lrae.codec.types import Frame, VideoFormat
 from lrae.errors import SourceError
 
@@ -27,8 +28,8 @@ def parse_scene(text: str) -> tuple[int, int, int, int]:
         default if given is None else int(given)
         for given, default in zip(match.groups(), (*SIZE, FPS, COUNT), strict=True)
     )
-    if not (1 <= fps <= 240 and 1 <= count <= MAX_COUNT):
-        raise SourceError(f"synthetic:{text}: 1 to 240 fps, 1 to {MAX_COUNT} frames")
+    if not (MIN_FPS <= fps <= MAX_FPS and 1 <= count <= MAX_COUNT):
+        raise SourceError(f"synthetic:{text}: {MIN_FPS} to {MAX_FPS} fps, 1 to {MAX_COUNT} frames")
     return width, height, fps, count
 
 

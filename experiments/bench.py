@@ -1,0 +1,174 @@
+"""lrae-bench: measurements that print a table and write JSON (keys: docs/benchmarks.md)."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from lrae.cli import Parser, run_main
+from lrae.errors import ConfigError, SinkError
+from lrae.experiments import rd, speed
+from lrae.experiments.anchors import ANCHORS, CRFS, DEFAULT_ANCHORS
+from lrae.experiments.clips import find_clips
+from lrae.experiments.environment import environment
+from lrae.experiments.tables import plot_rd, rd_tables, speed_tables
+from lrae.sender.source import parse_size
+
+QS = (4, 16, 28, 40, 52, 63)
+SPEED_CLIP = "sample:bigbuckbunny"  # the sample with the most pixels
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = Parser(prog="lrae-bench", description="Measure LRAE; every figure is reproducible.")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--clips", help="folder, file or input (default: sample footage)")
+    common.add_argument("--frames", type=_count, default=48, help="frames of each clip (default 48)")
+    common.add_argument("--json", type=Path, metavar="FILE", help="write the result here")
+    common.add_argument("--model", default="m", help="shipped model or weights file (default m)")
+    common.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    common.add_argument("--threads", type=_count, help="torch's threads (default: torch decides)")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    sub = commands.add_parser(
+        "rd", parents=[common], help="bits and quality without loss, against x264, x265"
+    )
+    sub.set_defaults(run=run_rd)
+    sub.add_argument("--q", type=_levels, default=QS, help="comma-separated q, 0 to 63, at least 4 of them")
+    packets = "packets per frame (default 1; 0: as a session would cut it)"
+    sub.add_argument("--packets", type=int, default=1, choices=range(65), metavar="K", help=packets)
+    sub.add_argument("--anchors", type=_anchors, default=DEFAULT_ANCHORS, help=f"of {', '.join(ANCHORS)}")
+    sub.add_argument(
+        "--reuse", type=Path, metavar="FILE", help="take the anchors' points from an earlier --json"
+    )
+    sub.add_argument("--plot", type=Path, metavar="FILE.png")
+
+    sub = commands.add_parser("speed", parents=[common], help="frames per second, by stage")
+    sub.set_defaults(run=run_speed)
+    sub.add_argument("--q", type=_levels, default=(32,), help="one q (default 32)")
+    sub.add_argument("--sizes", type=_sizes, default=speed.SIZES, help="default 448x256,640x360,1280x720")
+    return parser
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return value
+
+
+def _levels(text: str) -> tuple[int, ...]:
+    values = tuple(sorted({int(word) for word in text.split(",")}))
+    if values[0] < 0 or values[-1] > 63:
+        raise argparse.ArgumentTypeError("q is 0 to 63")
+    return values
+
+
+def _anchors(text: str) -> tuple[str, ...]:
+    names = tuple(text.split(","))
+    if unknown := set(names) - set(ANCHORS):
+        raise argparse.ArgumentTypeError(f"unknown: {', '.join(sorted(unknown))}")
+    return names
+
+
+def _sizes(text: str) -> tuple[tuple[int, int], ...]:
+    return tuple(parse_size(word) for word in text.split(","))
+
+
+def run_rd(args: argparse.Namespace, console: Console) -> dict:
+    """`lrae-bench rd`: measure, print, plot."""
+    clips = find_clips(args.clips or "sample")
+    reuse = read_json(args.reuse) if args.reuse else None
+    fresh = 0 if reuse else len(args.anchors) * len(CRFS)
+    with progress(len(clips) * (fresh + len(args.q))) as step:
+        result = rd.measure(
+            clips,
+            args.frames,
+            args.model,
+            args.q,
+            args.anchors,
+            packets=args.packets,
+            device=args.device,
+            reuse=reuse,
+            step=step,
+        )
+    for table in rd_tables(result):
+        console.print(table)
+    if args.plot:
+        plot_rd(result, args.plot)
+    return result
+
+
+def run_speed(args: argparse.Namespace, console: Console) -> dict:
+    """`lrae-bench speed`: measure and print."""
+    if len(args.q) != 1:
+        raise ConfigError("speed takes one q")
+    clips = find_clips(args.clips or SPEED_CLIP)
+    with progress(len(clips) * len(args.sizes) + 1) as step:
+        result = speed.measure(
+            clips, args.frames, args.model, args.q[0], args.sizes, device=args.device, step=step
+        )
+    for table in speed_tables(result):
+        console.print(table)
+    return result
+
+
+@contextmanager
+def progress(total: int) -> Iterator[Callable[[str], None]]:
+    """A bar on standard error, if that is a terminal.
+
+    What it yields is called with a line of text before each of `total` steps.
+    """
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=total, completed=-1)
+
+        def step(text: str) -> None:
+            bar.update(task, advance=1, description=text)
+
+        yield step
+
+
+def read_json(path: Path) -> dict:
+    """An earlier result. ConfigError: not there, not JSON."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: not a result of lrae-bench: {error}") from error
+
+
+def write_json(path: Path, result: dict) -> None:
+    """SinkError where that cannot be."""
+    try:
+        path.write_text(json.dumps(result, indent=1, default=str) + "\n")
+    except OSError as error:
+        raise SinkError(f"{path}: {error.strerror}") from error
+
+
+def bench(argv: Sequence[str] | None) -> None:
+    """Parse, measure, print, write."""
+    args = build_parser().parse_args(argv)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    result = args.run(args, Console())
+    if args.json:
+        arguments = {key: value for key, value in vars(args).items() if key not in ("run", "json")}
+        write_json(args.json, {**result, "arguments": arguments, "environment": environment()})
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The program; returns its exit code."""
+    return run_main(bench, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
