@@ -1,0 +1,219 @@
+"""The LRAE codec: Encoder and Decoder of codec/api.py.
+
+    frame ─► motion search ─► ctx ─► x − ctx ─► linear ─► classes, levels ─► side information + K payloads
+                                ▲                               │
+                  state ────────┴──────── Reconstructor ◄───────┘ ─► new state, picture
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import pairwise
+from time import perf_counter
+
+import numpy as np
+import torch
+
+from lrae.codec import motion, payload
+from lrae.codec.entropy import LevelCoder, check_packets, packet_lattice
+from lrae.codec.quantiser import Quantiser
+from lrae.codec.reconstruct import Reconstructor
+from lrae.codec.state import CodedFrame, State
+from lrae.codec.types import (
+    MAX_PACKETS,
+    DecodedFrame,
+    EncodedFrame,
+    EncodeHints,
+    Frame,
+    FrameHeader,
+    VideoFormat,
+)
+from lrae.errors import ConfigError, WireError
+from lrae.models.blocks import pack, to_blocks
+from lrae.models.rates import frame_q, step_of
+from lrae.models.store import KINDS, Model
+from lrae.models.tables import CHANNELS, TRANSFORMS
+
+
+class _Codec:
+    def __init__(self, model: Model, video: VideoFormat, device: str):
+        self.format, self.model_hash = video, model.hash
+        self._core = Reconstructor(model, video.width, video.height, torch.device(device))
+        self._coders = {kind: LevelCoder(model.tables[kind]) for kind in KINDS}
+
+    def initial_state(self) -> State:
+        """Mid-grey; the next frame must be intra to look like anything."""
+        return self._core.grey()
+
+    @torch.inference_mode()
+    def _apply(self, state: State, coded: CodedFrame, number: int) -> State:
+        prediction = None if coded.intra else self._core.context(state, coded.motion, coded.q)
+        return self._core.finish(coded, prediction, number)
+
+    def _frame(self, state: State, time: float) -> Frame:
+        y, u, v = self._core.picture(state)
+        w, h = self.format.width, self.format.height
+        return Frame(y[:h, :w], u[: (h + 1) // 2, : (w + 1) // 2], v[: (h + 1) // 2, : (w + 1) // 2], time)
+
+
+class LraeEncoder(_Codec):
+    """Functional encoder; the state handed back is that of a receiver that got every packet."""
+
+    def __init__(self, model: Model, video: VideoFormat, device: str = "cpu"):
+        super().__init__(model, video, device)
+        self._quantiser = {kind: Quantiser(model.tables[kind]) for kind in KINDS}
+        self._forward = {
+            kind: w.permute(1, 0, 2).reshape(w.shape[1], -1).contiguous() for kind, w in self._core.linear.items()
+        }
+
+    @torch.inference_mode()
+    def encode(
+        self, state: State, frame: Frame, number: int, q: int, hints: EncodeHints, reference: int = 0
+    ) -> tuple[EncodedFrame, State]:
+        """Encode one frame; the header's q is finer than `q` for the first and every 8th frame."""
+        core, times = self._core, [perf_counter()]
+        intra = hints.intra
+        q = frame_q(q, number, intra)
+        blocks, field, prediction = self.analyse(state, frame, q, intra, times)
+        kind = "intra" if intra else "inter"
+        coefficients = (blocks @ self._forward[kind]).cpu().numpy().reshape(-1, TRANSFORMS, CHANNELS)
+        classes, levels = self._quantiser[kind].choose(coefficients, core.grid)
+        coded = CodedFrame(intra, q, classes, levels, field)
+        times.append(perf_counter())
+
+        side, header, texts = self._packetise(coded, number, hints, reference)
+        times.append(perf_counter())
+        after = core.finish(coded, prediction, number)
+        times.append(perf_counter())
+        stages = ("motion", "context", "quantise", "entropy", "synthesis")
+        timing = {name: b - a for name, (a, b) in zip(stages, pairwise(times), strict=True)}
+        return EncodedFrame(header, texts, side, coded, timing), after
+
+    def analyse(self, state: State, frame: Frame, q: int, intra: bool, times: list[float] | None = None):
+        """Prediction: (blocks [N,384] of what is left to code in steps, motion field, what context() gave)."""
+        core, times = self._core, [] if times is None else times
+        sizes = ((core.height, core.width), *((core.height // 2, core.width // 2),) * 2)
+        planes = [_pad(plane, *size) for plane, size in zip((frame.y, frame.u, frame.v), sizes, strict=True)]
+        picture = pack(*(torch.from_numpy(p.astype(np.float32))[None, None].to(core.device) for p in planes))
+        if intra:
+            times += [perf_counter()] * 2
+            return to_blocks(picture) / step_of(q), None, None
+        field = motion.search(planes[0], state.luma, step_of(q), state.motion)
+        times.append(perf_counter())
+        prediction = core.context(state, field, q)
+        times.append(perf_counter())
+        residual = picture - prediction[0]
+        if core.network.g_a is not None:
+            residual = residual + core.network.analysis(picture, *prediction, *core.rate(q))
+        return to_blocks(residual) / step_of(q), field, prediction
+
+    def _packetise(self, coded: CodedFrame, number: int, hints: EncodeHints, reference: int):
+        tables = self._core.tables["intra" if coded.intra else "inter"]
+        side = payload.encode_side(coded.classes.reshape(self._core.grid), coded.motion, tables)
+        packets = hints.packets or self._packet_count(coded, len(side), hints)
+        while True:
+            lattice = packet_lattice(*self._core.grid, packets, hints.layout)
+            coder = self._coders["intra" if coded.intra else "inter"]
+            levels = coder.encode(coded.levels, coded.classes, lattice, packets)
+            holders = payload.copy_holders(packets, hints.side_copies)
+            texts = tuple(payload.join(side if i in holders else b"", text) for i, text in enumerate(levels))
+            largest = max(map(len, texts))
+            if largest <= hints.max_payload or packets == MAX_PACKETS:
+                break
+            packets = min(MAX_PACKETS, max(packets + 1, math.ceil(packets * largest / hints.max_payload)))
+        header = FrameHeader(number, coded.intra, coded.q, packets, hints.layout, reference)
+        return len(side) * len(holders), header, texts
+
+    @staticmethod
+    def _packet_count(coded: CodedFrame, side: int, hints: EncodeHints) -> int:
+        """A first guess: two packets at least, so that a loss never takes a whole frame; more by the MTU."""
+        return 2 + int(side + np.count_nonzero(coded.levels) * 0.7) // hints.max_payload
+
+    def state_after(self, state: State, encoded: EncodedFrame, received: frozenset[int]) -> State:
+        """What a receiver in `state` has after getting only `received` of the frame's payloads."""
+        header, coded = encoded.header, encoded.meta
+        if not any(payload.split(encoded.payloads[i])[0] for i in received):
+            return extrapolate(self, state, header.number)
+        if len(received) < header.packets:
+            lattice = packet_lattice(*self._core.grid, header.packets, header.layout)
+            here = np.isin(lattice, list(received))
+            coded = replace(coded, levels=np.where(here, coded.levels, 0).astype(np.int16))
+        return self._apply(state, coded, header.number)
+
+
+class LraeDecoder(_Codec):
+    """Functional decoder of any subset of a frame's payloads."""
+
+    def __init__(self, model: Model, video: VideoFormat, device: str = "cpu"):
+        super().__init__(model, video, device)
+
+    def decode(
+        self, state: State, header: FrameHeader | None, payloads: Mapping[int, bytes], time: float = 0.0
+    ) -> tuple[DecodedFrame, State]:
+        """Decode what arrived; with no usable side information the frame is extrapolated."""
+        times = [perf_counter()]
+        coded, dropped = self.parse(header, payloads) if header is not None else (None, 0)
+        times.append(perf_counter())
+        number = header.number if header is not None else state.number + 1
+        after = extrapolate(self, state, number) if coded is None else self._apply(state, coded, number)
+        times.append(perf_counter())
+        frame = self._frame(after, time)
+        used = frozenset() if coded is None else frozenset(payloads)
+        complete = header is not None and not dropped and len(used) == header.packets
+        timing = {"entropy": times[1] - times[0], "synthesis": times[2] - times[1], "picture": perf_counter() - times[2]}
+        return DecodedFrame(frame, used, complete, dropped, timing), after
+
+    def parse(self, header: FrameHeader, payloads: Mapping[int, bytes]) -> tuple[CodedFrame | None, int]:
+        """Entropy decoding alone: integers from bytes, no state. Returns (None if no side information, dropped)."""
+        check_packets(header.packets, payloads)
+        tables = self._core.tables["intra" if header.intra else "inter"]
+        texts, found, dropped = {}, None, 0
+        for index, data in sorted(payloads.items()):
+            try:
+                side, texts[index] = payload.split(data)
+                if side and found is None:
+                    found = payload.decode_side(side, *self._core.grid, header.intra, tables)
+            except WireError:
+                texts.pop(index, None)
+                dropped += 1
+        if found is None:
+            return None, dropped
+        classes = found[0].reshape(-1)
+        lattice = packet_lattice(*self._core.grid, header.packets, header.layout)
+        coder = self._coders["intra" if header.intra else "inter"]
+        levels = coder.decode(texts, classes, lattice, header.packets)
+        return CodedFrame(header.intra, header.q, classes, levels, found[1]), dropped
+
+
+def extrapolate(codec: _Codec, state: State, number: int) -> State:
+    """The frame of which nothing arrived: the last picture moves on as it last moved."""
+    if state.motion is None:
+        return replace(state, number=number)
+    cells = state.motion.size.shape
+    rows, columns = codec._core.grid
+    nothing = CodedFrame(
+        False,
+        32,
+        np.zeros(rows * columns, np.uint8),
+        np.zeros((rows * columns, CHANNELS), np.int16),
+        state.motion,
+    )
+    assert cells == (2 * rows, 2 * columns)
+    return codec._apply(state, nothing, number)
+
+
+def _pad(plane: np.ndarray, height: int, width: int) -> np.ndarray:
+    return np.pad(plane, ((0, height - plane.shape[0]), (0, width - plane.shape[1])), mode="edge")
+
+
+def pick_device(device: str) -> str:
+    """"auto" -> "cuda" if there is one, else "cpu". Raises ConfigError for a device that is not there."""
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device not in ("cpu", "cuda"):
+        raise ConfigError(f"unknown device {device!r}: auto, cpu or cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("no CUDA device here; use --device cpu")
+    return device

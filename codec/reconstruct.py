@@ -1,0 +1,118 @@
+"""From symbols to the picture: the part that sender and receiver both run (prediction and synthesis)."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from lrae.codec import motion_field
+from lrae.codec.motion_field import MotionField
+from lrae.codec.quantiser import dequantise
+from lrae.codec.state import CodedFrame, State
+from lrae.models.blocks import BLOCK, COEFFICIENTS, clip, from_blocks, pack, padded, unpack
+from lrae.models.rates import step_of
+from lrae.models.store import Model
+from lrae.models.tables import TRANSFORMS
+
+
+class Reconstructor:
+    """Prediction and synthesis of one model at one picture size, on one device."""
+
+    def __init__(self, model: Model, width: int, height: int, device: torch.device):
+        self.width, self.height = padded(width), padded(height)
+        self.grid = self.height // BLOCK, self.width // BLOCK
+        self.device, self.model = device, model
+        self.network = copy.deepcopy(model.network).to(device, torch.bfloat16, memory_format=torch.channels_last)
+        self.tables = model.tables
+        self.linear = {kind: w.to(device) for kind, w in model.linear.items()}
+
+    def grey(self) -> State:
+        """The state before any frame."""
+        rows, columns = self.height // 8, self.width // 8
+        memory = self.network.config.memory
+        return State(
+            torch.zeros(1, 96, rows, columns, device=self.device),
+            torch.zeros(1, memory, rows, columns, device=self.device),
+            np.full((self.height, self.width), 128, np.uint8),
+        )
+
+    def rate(self, q: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """(q int64 [1], step fp32 [1]) on the device."""
+        return torch.tensor([q], device=self.device), torch.tensor([step_of(q)], device=self.device)
+
+    def context(self, state: State, motion: MotionField, q: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """The prediction of the next frame: (ctx fp32 [1,96,h,w], features)."""
+        field = motion_field.dense(motion)
+        warped, memory = warp_packed(state.packed, field), warp_memory(state.memory, field)
+        return self.network.context(warped, memory, *self.rate(q))
+
+    def residual(self, coded: CodedFrame) -> torch.Tensor:
+        """Levels to the packed residual picture, fp32 [1,96,h,w]."""
+        kind = "intra" if coded.intra else "inter"
+        values = dequantise(coded.levels, coded.classes, self.tables[kind]) * np.float32(step_of(coded.q))
+        blocks = torch.zeros(len(values), COEFFICIENTS, device=self.device)
+        transform = coded.classes % TRANSFORMS
+        busy = coded.levels.any(1)
+        for t in range(TRANSFORMS):
+            where = np.flatnonzero(busy & (transform == t))
+            if len(where):
+                part = torch.from_numpy(values[where]).to(self.device)
+                blocks[torch.from_numpy(where).to(self.device)] = part @ self.linear[kind][t].T
+        return from_blocks(blocks, 1, *self.grid)
+
+    def finish(self, coded: CodedFrame, prediction: tuple[torch.Tensor, torch.Tensor] | None, number: int) -> State:
+        """Synthesis: the state after the frame. prediction: what context() gave, None in intra frames."""
+        residual = self.residual(coded)
+        if coded.intra:
+            packed, memory = self.network.synthesis_intra(residual, *self.rate(coded.q))
+        else:
+            ctx, features = prediction
+            packed, memory = self.network.synthesis(ctx, residual, features, *self.rate(coded.q))
+        packed = clip(packed)
+        luma = F.pixel_shuffle(packed[:, :64], 8)[0, 0]
+        luma = (luma + 128.5).to(torch.uint8).cpu().numpy()
+        return State(packed, memory, luma, coded.motion, number)
+
+    def picture(self, state: State) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The planes of the padded picture, uint8."""
+        _, u, v = unpack(state.packed)
+        chroma = (torch.cat((u, v), 1) + 0.5).clamp(0, 255).to(torch.uint8).cpu().numpy()
+        return state.luma, chroma[0, 0], chroma[0, 1]
+
+
+def warp_packed(packed: torch.Tensor, field: np.ndarray) -> torch.Tensor:
+    """Move a packed picture [1,96,h,w] by a dense field float32 [H,W,2] (pixels)."""
+    planes = unpack(packed)
+    half = motion_field.chroma(field)
+    if packed.device.type == "cpu":
+        fields = (field, half, half)
+        moved = [
+            torch.from_numpy(motion_field.warp(plane[0, 0].numpy(), f))[None, None]
+            for plane, f in zip(planes, fields, strict=True)
+        ]
+        return pack(*moved)
+    luma = warp_torch(planes[0], torch.from_numpy(field)[None].to(packed.device))
+    chroma = warp_torch(torch.cat(planes[1:], 1), torch.from_numpy(half)[None].to(packed.device))
+    return pack(luma, chroma[:, :1], chroma[:, 1:])
+
+
+def warp_torch(planes: torch.Tensor, field: torch.Tensor) -> torch.Tensor:
+    """planes [B,C,H,W] sampled bilinearly at p + field [B,H,W,2] (pixels, x then y); the border is repeated."""
+    height, width = planes.shape[-2:]
+    x = torch.arange(width, device=planes.device, dtype=torch.float32)
+    y = torch.arange(height, device=planes.device, dtype=torch.float32)
+    grid = torch.stack(
+        ((x + field[..., 0]) * (2 / (width - 1)) - 1, (y[:, None] + field[..., 1]) * (2 / (height - 1)) - 1), -1
+    )
+    return F.grid_sample(planes, grid, "bilinear", "border", align_corners=True)
+
+
+def warp_memory(memory: torch.Tensor, field: np.ndarray) -> torch.Tensor:
+    """Move the memory [1,m,h,w] at 1/8 by the mean of the dense field over its 8x8 pixels."""
+    rows, columns = memory.shape[-2:]
+    small = field.reshape(rows, 8, columns, 8, 2).mean((1, 3), dtype=np.float32) / 8
+    grid = torch.from_numpy(small)[None].to(memory.device)
+    return warp_torch(memory.float(), grid)

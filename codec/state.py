@@ -1,0 +1,36 @@
+"""What encoder and decoder remember between frames: an explicit value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from lrae.codec.motion_field import MotionField
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """packed: the last picture, fp32 [1,96,H/8,W/8]; memory: [1,m,H/8,W/8]; luma: the picture's Y, uint8 [H,W];
+    motion: the last frame's field, None after an intra frame; number: the last frame's number."""
+
+    packed: torch.Tensor
+    memory: torch.Tensor
+    luma: np.ndarray
+    motion: MotionField | None = None
+    number: int = -1
+
+
+@dataclass(frozen=True, eq=False)
+class CodedFrame:
+    """The quantised content of one frame, as it comes out of entropy decoding.
+
+    classes: uint8 [rows·columns]; levels: int16 [rows·columns, CHANNELS], zero where not received.
+    """
+
+    intra: bool
+    q: int
+    classes: np.ndarray
+    levels: np.ndarray
+    motion: MotionField | None

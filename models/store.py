@@ -1,0 +1,109 @@
+"""A model as one value (networks, linear transforms, entropy tables) and its safetensors file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from lrae.errors import ModelError
+from lrae.models.network import LraeNetwork, NetworkConfig
+from lrae.models.tables import ClassTables
+
+FORMAT = "lrae-1"
+KINDS = ("inter", "intra")
+
+
+@dataclass(eq=False)
+class Model:
+    """linear: {"inter"|"intra": float32 [TRANSFORMS, 384, CHANNELS]}, orthonormal columns.
+
+    tables: {"inter"|"intra": ClassTables}. card: what it was trained on and for how long (JSON-able).
+    hash: 16 hex digits over all tensors; the two ends of a stream compare it.
+    """
+
+    network: LraeNetwork
+    linear: dict[str, torch.Tensor]
+    tables: dict[str, ClassTables]
+    card: dict = field(default_factory=dict)
+    hash: str = ""
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """All that is saved: floating point as fp16, tables as integers."""
+        out = {f"network.{k}": v.detach().half() for k, v in self.network.state_dict().items()}
+        for kind in KINDS:
+            out[f"{kind}.linear"] = self.linear[kind].half()
+            tables = self.tables[kind]
+            out[f"{kind}.rows"] = torch.from_numpy(tables.rows)
+            out[f"{kind}.rank"] = torch.from_numpy(tables.rank)
+            out[f"{kind}.shift"] = torch.from_numpy(tables.shift).half()
+            out[f"{kind}.map"] = torch.from_numpy(tables.map_frequencies)
+        out["frequencies"] = torch.from_numpy(self.tables["inter"].frequencies)
+        return {k: v.contiguous().cpu() for k, v in out.items()}
+
+    def save(self, path: Path) -> None:
+        """Write the file through a temporary one, so that a cut never leaves half a checkpoint."""
+        config = asdict(self.network.config)
+        metadata = {"format": FORMAT, "config": json.dumps(config), "card": json.dumps(self.card)}
+        part = path.with_suffix(".part")
+        save_file(self.tensors(), part, metadata)
+        part.replace(path)
+
+
+def load_model(name: str) -> Model:
+    """Load shipped weights by name ("m") or any file by path. Raises ModelError with one line."""
+    path = Path(name)
+    if not path.suffix:
+        path = Path(str(resources.files("lrae.models.weights"))) / f"lrae-{name}.safetensors"
+        if not path.exists():
+            known = sorted(p.stem.removeprefix("lrae-") for p in path.parent.glob("lrae-*.safetensors"))
+            raise ModelError(f"unknown model {name!r}; shipped: {', '.join(known) or 'none'}, or give a file")
+    if not path.exists():
+        raise ModelError(f"no such weights file: {path}")
+    return _load(str(path), path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _load(path: str, _mtime: int) -> Model:
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        if metadata.get("format") != FORMAT:
+            raise ModelError(f"{path}: not weights of this version ({FORMAT})")
+        network = LraeNetwork(NetworkConfig(**json.loads(metadata["config"])))
+        network.load_state_dict(
+            {k.removeprefix("network."): v.float() for k, v in tensors.items() if k.startswith("network.")}
+        )
+        tables = {kind: _tables(tensors, kind) for kind in KINDS}
+    except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError, OSError) as error:
+        raise ModelError(f"{path}: damaged weights ({str(error).splitlines()[0]})") from None
+    linear = {kind: tensors[f"{kind}.linear"].float() for kind in KINDS}
+    card = json.loads(metadata.get("card", "{}"))
+    return Model(network.eval().requires_grad_(False), linear, tables, card, _hash(tensors))
+
+
+def _tables(tensors: dict[str, torch.Tensor], kind: str) -> ClassTables:
+    return ClassTables(
+        rows=tensors[f"{kind}.rows"].numpy(),
+        frequencies=tensors["frequencies"].numpy().astype(np.int32),
+        shift=tensors[f"{kind}.shift"].float().numpy(),
+        map_frequencies=tensors[f"{kind}.map"].numpy().astype(np.int32),
+        rank=tensors[f"{kind}.rank"].numpy(),
+    )
+
+
+def _hash(tensors: dict[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256()
+    for key in sorted(tensors):
+        digest.update(key.encode())
+        digest.update(tensors[key].contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,86 @@
+"""The classified entropy model: integers only, fitted like a vector quantiser, shipped with the weights.
+
+A *table* is a symmetric distribution of quantised levels: integer frequencies (sum 2^16) of the symbols
+0 … 2L+1, where symbol s < 2L+1 is the level s − L and the last symbol is an escape (a larger level follows as
+raw bits). A *class* is a row of table indices, one per channel; index NEVER means "always zero": such a symbol
+is neither sent nor visited. Each class also names the linear transform that its position uses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+LEVELS = 24  # L: levels −L…L have symbols of their own
+ESCAPE = 2 * LEVELS + 1
+SYMBOLS = ESCAPE + 1
+FREQUENCY_BITS = 16
+CLASSES = 32
+CHANNELS = 192
+TRANSFORMS = 4  # class k uses transform k % TRANSFORMS
+MAX_LEVEL = LEVELS + (1 << 12) - 1  # what an escape can carry
+ESCAPE_LENGTHS = 12  # an escape: bit length (uniform), that many raw bits, sign
+
+P_ZERO = (.9985, .996, .99, .98, .965, .94, .91, .87, .82, .76, .69, .61, .52, .43, .34, .25, .17, .1)
+DECAY = (.04, .15, .3, .45, .6, .72, .82, .9, .95, .98)
+
+
+def table_grid() -> np.ndarray:
+    """Integer frequencies int32 [T, SYMBOLS] of every (probability of zero, decay of the levels) worth having."""
+    pairs = [(p, d) for p in P_ZERO for d in DECAY if not (p > .9 and d > .7) and not (p < .4 and d < .25)]
+    levels = np.abs(np.arange(-LEVELS, LEVELS + 1))
+    rows = []
+    for p, d in pairs:
+        mass = np.where(levels == 0, p, (1 - p) / 2 * (1 - d) * d ** (levels - 1.0))
+        mass = np.append(mass, (1 - p) * d**LEVELS)
+        rows.append(to_frequencies(mass))
+    return np.stack(rows)
+
+
+def to_frequencies(mass: np.ndarray) -> np.ndarray:
+    """Probabilities [..., S] -> int32 frequencies >= 1 with sum 2^16 (the largest takes the rounding)."""
+    total = 1 << FREQUENCY_BITS
+    mass = mass / mass.sum(-1, keepdims=True)
+    frequency = np.maximum(1, np.floor(mass * (total - mass.shape[-1]))).astype(np.int32)
+    rest = total - frequency.sum(-1)
+    top = frequency.argmax(-1)
+    np.put_along_axis(
+        frequency, top[..., None], np.take_along_axis(frequency, top[..., None], -1) + rest[..., None], -1
+    )
+    return frequency
+
+
+@dataclass(frozen=True, eq=False)
+class ClassTables:
+    """The entropy model of one frame type (inter or intra).
+
+    rows: uint8 [CLASSES, CHANNELS] table indices, `never` = always zero.
+    frequencies: int32 [T, SYMBOLS]; shared by both frame types.
+    shift: float32 [T, 2], how far the reconstruction point of |level| 1 and of larger ones lies towards zero,
+        in steps.
+    map_frequencies: int32 [CONTEXTS, CLASSES] of a class given its neighbours' ranks.
+    rank: uint8 [CLASSES], a class's bucket (how busy it is) as a neighbour.
+    """
+
+    rows: np.ndarray
+    frequencies: np.ndarray
+    shift: np.ndarray
+    map_frequencies: np.ndarray
+    rank: np.ndarray
+
+    @property
+    def never(self) -> int:
+        return len(self.frequencies)
+
+    def level_bits(self) -> np.ndarray:
+        """float32 [T+1, MAX+1]: bits of |level| 0…2L (beyond L: escape); the row `never` allows only 0."""
+        probability = self.frequencies / (1 << FREQUENCY_BITS)
+        bits = -np.log2(probability)
+        magnitude = np.empty((len(bits), 2 * LEVELS + 1), np.float32)
+        magnitude[:, : LEVELS + 1] = bits[:, LEVELS : 2 * LEVELS + 1]
+        excess = np.arange(1, LEVELS + 1)
+        magnitude[:, LEVELS + 1 :] = bits[:, ESCAPE:] + np.log2(ESCAPE_LENGTHS) + np.floor(np.log2(excess)) + 1
+        never = np.full((1, 2 * LEVELS + 1), 1e6, np.float32)
+        never[:, 0] = 0
+        return np.concatenate((magnitude, never))
