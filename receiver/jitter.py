@@ -20,16 +20,15 @@ OFFSET_WINDOW = 5.0  # seconds; the path's delay is the least of the last one to
 class ReadyFrame:
     """A frame to decode now. header None: nothing of it arrived.
 
-    number: frame number, unbounded. capture: seconds on the sender's clock, of a lost frame that of the frame
-    before. arrived: first packet, on the receiver's clock. delay: now - capture - the path's least offset, so
-    0 for the quickest packet of late.
+    number: frame number, unbounded. capture: seconds on the sender's clock; of a lost frame, what its
+    neighbours suggest. delay: seconds since it could have been here at the earliest, from the path's quickest
+    packet of late (of a stream that is not realtime: since its first packet arrived).
     """
 
     number: int
     header: FrameHeader | None
     payloads: dict[int, bytes]
     capture: float
-    arrived: float
     delay: float
 
 
@@ -66,18 +65,24 @@ class MinimumOffset:
 
 
 class JitterBuffer:
-    """Bounded reassembly. deadline: seconds after (capture + least path delay) when a frame is released."""
+    """Bounded reassembly.
 
-    def __init__(self, deadline: float) -> None:
+    deadline: seconds when a frame is released at the latest, counted as ReadyFrame.delay is.
+    reorder: seconds that a packet may come after ones that were sent later; learned.
+    """
+
+    def __init__(self, deadline: float, realtime: bool = True) -> None:
         self.deadline = deadline
-        self.reorder = REORDER_FLOOR  # seconds a packet may come after ones that were sent later
+        self._realtime = realtime
+        self.reorder = REORDER_FLOOR
         self.next: int | None = None  # the frame to release next; None: an intra frame is wanted
         self._pending: dict[int, _Pending] = {}
         self._released: deque[tuple[int, _Pending]] = deque(maxlen=2 * MAX_GAP)
         self._offset = MinimumOffset()
         self._newest = 0  # unbounded references to unwrap from
         self._capture = 0
-        self._released_capture = 0
+        self._released_capture = 0.0
+        self._spacing = 0.0  # between captures, microseconds
         self._sequence = -1
         self._end: tuple[int, float] | None = None  # (number after the last frame, when we heard it)
 
@@ -138,14 +143,14 @@ class JitterBuffer:
         number, frame = self.next, self._pending.pop(self.next, None)
         self.next += 1
         self.reorder = max(REORDER_FLOOR, self.reorder * REORDER_DECAY)
-        if frame is not None:
-            self._released.append((number, frame))
-            self._released_capture = frame.capture
-        capture = self._released_capture
-        delay = now - (capture + self._offset.value) * 1e-6
         if frame is None:
-            return ReadyFrame(number, None, {}, capture * 1e-6, now, delay)
-        return ReadyFrame(number, frame.header, frame.payloads, capture * 1e-6, frame.arrived, delay)
+            capture = self._released_capture = self._released_capture + self._step(number)
+            return ReadyFrame(number, None, {}, capture * 1e-6, now - self._earliest(capture, now))
+        self._spacing = frame.capture - self._released_capture if self._released else 0.0
+        self._released_capture = frame.capture
+        self._released.append((number, frame))
+        delay = now - self._earliest(frame.capture, frame.arrived)
+        return ReadyFrame(number, frame.header, frame.payloads, frame.capture * 1e-6, delay)
 
     def due(self) -> float | None:
         """When the next frame is to be released, maybe in the past; None if nothing says that it exists."""
@@ -175,7 +180,17 @@ class JitterBuffer:
         self._pending.clear()
 
     def _deadline(self, frame: _Pending) -> float:
-        return (frame.capture + self._offset.value) * 1e-6 + self.deadline
+        return self._earliest(frame.capture, frame.arrived) + self.deadline
+
+    def _earliest(self, capture: float, arrived: float) -> float:
+        return (capture + self._offset.value) * 1e-6 if self._realtime else arrived
+
+    def _step(self, number: int) -> float:
+        """Microseconds from the frame before to a lost one."""
+        if not self._pending:
+            return self._spacing
+        later = min(self._pending)
+        return (self._pending[later].capture - self._released_capture) / (later - number + 1)
 
     def _late(self, number: int, index: int, now: float) -> str:
         for released, frame in self._released:

@@ -55,7 +55,7 @@ class ReceiverSession:
 
     def _start(self, stream: StreamStarted | None, now: float) -> None:
         self._stream, self._accepted, self._heard = stream, False, now
-        self._buffer = JitterBuffer(self._deadline)
+        self._buffer = JitterBuffer(self._deadline, stream is None or stream.config.realtime)
         self._fates: deque[int] = deque(maxlen=MAX_REPORTED)  # newest first
         self._undecided = 0  # frames handed to the shell that it has not decoded yet
         self._fated = 0  # unbounded number of the newest fate
@@ -189,8 +189,10 @@ class ReceiverSession:
             elif isinstance(packet, DataPacket):
                 self._drop("after-end")
                 self._answer(self._past[peer], peer[0], now)
+        elif isinstance(packet, Hello) and packet.role == "sender":
+            pass  # comes with a CONFIG, which is answered
         elif not isinstance(packet, DataPacket):
-            self.counts["unexpected"] += not isinstance(packet, Hello)
+            self._drop("unexpected")
         elif self._stream is None:
             self._drop("unknown-stream")
             self._answer(Hello(packet.stream, "receiver", f"lrae {VERSION}"), peer[0], now)

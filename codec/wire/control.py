@@ -75,7 +75,7 @@ class _Control:
 
     def _int(self, name: str, low: int, high: int) -> None:
         value = getattr(self, name)
-        if type(value) is not int or not low <= value <= high:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             raise WireError(f"{self.KIND.name} has {name} {value!r:.40}")
 
     def _match(self, name: str, pattern: re.Pattern[str]) -> None:
@@ -106,7 +106,11 @@ class Hello(_Control):
 
 @dataclass(frozen=True)
 class Config(_Control):
-    """What a sender is going to send. packets, bitrate (bit/s): 0 if chosen per frame or not set."""
+    """What a sender is going to send. packets, bitrate (bit/s): 0 if chosen per frame or not set.
+
+    realtime: capture times are those of a clock that runs evenly; otherwise frames come as fast as they can
+    be encoded, and their capture times only say when they are to be shown.
+    """
 
     KIND = Kind.CONFIG
     stream: int
@@ -116,6 +120,7 @@ class Config(_Control):
     packets: int = 0
     layout: int = 0
     bitrate: int = 0
+    realtime: bool = True
 
     def check(self) -> None:
         self._match("model", _NAME)
@@ -123,6 +128,8 @@ class Config(_Control):
         self._int("packets", 0, MAX_PACKETS)
         self._int("layout", 0, len(LAYOUTS) - 1)
         self._int("bitrate", 0, _LIMIT)
+        if type(self.realtime) is not bool:
+            raise WireError(f"CONFIG has realtime {self.realtime!r:.40}")
         form = self.format
         sides_fit = MIN_SIDE <= form.width <= MAX_SIDE and MIN_SIDE <= form.height <= MAX_SIDE
         if not sides_fit or not Fraction(1, 10) <= form.fps <= 1000 or form.color_range not in ("tv", "pc"):

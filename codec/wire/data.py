@@ -79,4 +79,3 @@ class DataPacket:
 def capture_stamp(seconds: float) -> int:
     """Seconds on the sender's clock as the 32-bit microseconds that travel."""
     return wrap(round(seconds * 1e6))
-

@@ -59,7 +59,7 @@ formats = st.builds(
 )  # fmt: skip
 configs = st.builds(
     Config, U16, formats, st.sampled_from(["s", "m", "my-model.v2"]),
-    st.from_regex("[0-9a-f]{16}", fullmatch=True), st.integers(0, 64), st.integers(0, 1), U32,
+    st.from_regex("[0-9a-f]{16}", fullmatch=True), st.integers(0, 64), st.integers(0, 1), U32, st.booleans(),
 )  # fmt: skip
 hellos = st.builds(Hello, U16, st.sampled_from(["sender", "receiver"]), TEXT)
 byes = st.builds(Bye, U16, st.integers(0, 4), TEXT, U32)
@@ -143,6 +143,7 @@ def test_a_sealed_body_of_noise_is_a_packet_or_a_wire_error(kind, body):
         {"format": (448, 256, 30, 1, "tv", "\x1b[2J")},
         {"format": (448.0, 256, 30, 1, "tv", "bt709")},
         {"format": None},
+        {"realtime": 1},
         {"surplus": 1},
         {"bitrate": msgpack.Timestamp(1)},
     ],
@@ -150,7 +151,7 @@ def test_a_sealed_body_of_noise_is_a_packet_or_a_wire_error(kind, body):
 def test_a_config_with_a_wrong_type_or_range_is_refused(change):
     good = {
         "format": (448, 256, 30, 1, "tv", "bt709"), "model": "m", "model_hash": "0123456789abcdef",
-        "packets": 0, "layout": 0, "bitrate": 400_000,
+        "packets": 0, "layout": 0, "bitrate": 400_000, "realtime": True,
     }  # fmt: skip
     assert Config.parse(seal(Kind.CONFIG, 1, msgpack.packb(good))).format == VideoFormat(448, 256)
     with pytest.raises(WireError):
