@@ -184,3 +184,7 @@ def _loop_factory():
 def main(argv: list[str] | None = None) -> int:
     """Entry point of lrae-channel; returns the exit code."""
     return run_main(_main, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
