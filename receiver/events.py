@@ -19,10 +19,14 @@ class StreamStarted:
 
 @dataclass(frozen=True, eq=False)
 class FrameDue:
-    """Decode this frame (any subset of its packets, also none), then call decoded() with this event."""
+    """Decode this frame (any subset of its packets, also none), then call decoded() with this event.
+
+    time: `now` when it came out.
+    """
 
     frame: ReadyFrame
     stream: StreamStarted
+    time: float
 
 
 @dataclass(frozen=True, eq=False)

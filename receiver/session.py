@@ -230,7 +230,7 @@ class ReceiverSession:
             return
         while frame := self._buffer.pop(now):
             self._undecided += 1
-            self._events.append(FrameDue(frame, self._stream))
+            self._events.append(FrameDue(frame, self._stream, now))
         if self._undecided >= MAX_UNDECIDED:
             self._drop("overload")
             self._buffer.reset()

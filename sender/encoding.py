@@ -10,6 +10,7 @@ from lrae.codec.api import Encoder
 from lrae.codec.types import MAX_PACKETS, EncodedFrame, EncodeHints, Frame
 from lrae.codec.wire import DATA_OVERHEAD, MTU
 from lrae.codec.wire.serial import wrap
+from lrae.errors import ConfigError
 from lrae.sender.events import News
 from lrae.sender.rate import RateControl
 from lrae.sender.reference import ReferenceTracker
@@ -18,6 +19,7 @@ HISTORY_PIXELS = 64e6  # of all states kept: about 0.4 GB of them in fp32
 HISTORY_FRAMES = 8, 48  # least and most unconfirmed frames kept
 SIDE_LOSS = 0.01  # how often all copies of the side information may be lost
 TOO_BIG = 2.0  # an intra frame this many times over its target is encoded again
+COARSER = 6  # steps of q, where a frame does not fit MAX_PACKETS packets
 MAX_CREDIT = 1.0  # seconds of computing time that may be saved up for a replay
 MIN_SHARE = 0.1  # of the time: replays get it however slow the encoder is
 
@@ -76,8 +78,15 @@ class FrameEncoder:
     def _encode(self, frame: Frame, q: int, intra: bool, loss: float) -> tuple[EncodedFrame, object]:
         tracker = self._tracker
         state = self._encoder.initial_state() if tracker.state is None else tracker.state
-        hints = EncodeHints(intra, self._packets, self._layout, side_copies(loss), MTU - DATA_OVERHEAD)
-        return self._encoder.encode(state, frame, self._number, q, hints, tracker.number)
+        room = MTU - DATA_OVERHEAD
+        hints = EncodeHints(intra, self._packets, self._layout, side_copies(loss), room)
+        while True:
+            encoded, after = self._encoder.encode(state, frame, self._number, q, hints, tracker.number)
+            if max(map(len, encoded.payloads)) <= room:
+                return encoded, after
+            if q == 0:
+                raise ConfigError("a frame is too large for 64 packets even at the lowest quality")
+            q = max(0, q - COARSER)
 
     def _resync(self, news: News) -> None:
         """Replays a loss if there is time; if not, time is saved up and the codec bears the mismatch."""

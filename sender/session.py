@@ -128,8 +128,8 @@ class SenderSession:
         elif self._state is not _State.OVER:
             self._leave(Bye(self.config.stream, ByeCode.STOPPED, reason, self._next_frame), now)
 
-    def receive_datagram(self, data: bytes, now: float) -> None:
-        """Any bytes; never raises."""
+    def receive_datagram(self, data: bytes, address: object, now: float) -> None:
+        """Any bytes; never raises. address: not looked at, the socket has one peer."""
         try:
             packet = parse_packet(data)
         except VersionError as error:
@@ -153,14 +153,14 @@ class SenderSession:
         else:
             self.counts["unexpected"] += 1
 
-    def datagrams_to_send(self, now: float) -> list[bytes]:
-        """To be sent at once."""
-        out = list(self._out)
+    def datagrams_to_send(self, now: float) -> list[tuple[bytes, None]]:
+        """(datagram, None), to be sent to the receiver at once."""
+        out = [(data, None) for data in self._out]
         self._out.clear()
         if self._state in (_State.STREAMING, _State.DRAINING):
             while packet := self._pacer.pop(now):
                 sequence, datagram = packet
-                out.append(datagram)
+                out.append((datagram, None))
                 self._sent[sequence] = now
                 if len(self._sent) > MAX_SENT:
                     self._sent.popitem(last=False)
@@ -211,10 +211,15 @@ class SenderSession:
             self._events.append(Connected())
         elif packet.intra_wanted and now - self._intra_at > 0.1 + 1.5 * (self.rtt or 0.3):
             self._intra_wanted = True
+            self._flight.clear()  # whatever became of it does not matter any more
         for number, used in packet.frames():
             if number in self._flight:
                 del self._flight[number]
                 self._confirmed.append((number, used))
+        if packet.used:
+            oldest = wrap(packet.newest - len(packet.used) + 1)
+            while self._flight and difference(next(iter(self._flight)), oldest) < 0:
+                self._flight.popitem(last=False)  # never to be heard of again
         if packet.received:
             self._measure(packet, now)
         if self._state is _State.DRAINING:

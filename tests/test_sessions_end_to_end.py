@@ -55,7 +55,7 @@ class World:
     def _step(self, receiver_is_up):
         now, sender, receiver = self.now, self.sender, self.receiver
         for _, data in self.down.receive(now):
-            sender.receive_datagram(data, now)
+            sender.receive_datagram(data, None, now)
         for _, data in self.up.receive(now):
             if receiver_is_up:
                 receiver.receive_datagram(data, "sender", now)
@@ -70,7 +70,7 @@ class World:
             self.events[type(event)] += 1
             if isinstance(event, Ended):
                 self.ended = event
-        for data in sender.datagrams_to_send(now):
+        for data, _ in sender.datagrams_to_send(now):
             self.up.send(data, now)
         for data, _ in receiver.datagrams_to_send(now) if receiver_is_up else ():
             self.down.send(data, now)
@@ -249,10 +249,10 @@ def test_a_second_sender_is_told_that_the_receiver_is_busy(world, small_format):
     second = SenderSession(config, Pacer(0, 0), w.now)
     for _ in range(5000):
         w.run(0.001)
-        for data in second.datagrams_to_send(w.now):
+        for data, _ in second.datagrams_to_send(w.now):
             w.receiver.receive_datagram(data, "other", w.now)
         for data, address in w.receiver.datagrams_to_send(w.now):
-            second.receive_datagram(data, w.now) if address == "other" else w.down.send(data, w.now)
+            second.receive_datagram(data, None, w.now) if address == "other" else w.down.send(data, w.now)
         if second.get_timer() is not None and second.get_timer() <= w.now:
             second.handle_timer(w.now)
     assert "another sender" in second.next_event().reason
@@ -289,7 +289,7 @@ def test_twenty_thousand_mutated_datagrams_raise_nothing_on_either_side_and_are_
         else:
             data = bytearray(rng.randbytes(rng.randrange(1500)))
         w.receiver.receive_datagram(bytes(data), rng.choice(("sender", "other")), w.now)
-        w.sender.receive_datagram(bytes(data), w.now)
+        w.sender.receive_datagram(bytes(data), None, w.now)
     assert sum(w.receiver.counts.values()) - before[0] == 20_000
     assert sum(w.sender.counts.values()) - before[1] == 20_000
     w.run(4)
@@ -312,7 +312,7 @@ def test_intact_packets_in_any_order_from_anybody_raise_nothing_and_stay_bounded
         now += rng.choice((0.0, 0.0, 0.001, 0.1))
         data = rng.choice(corpus)
         receiver.receive_datagram(data, rng.choice("ab"), now)
-        sender.receive_datagram(data, now)
+        sender.receive_datagram(data, None, now)
         if rng.random() < 0.1:
             receiver.handle_timer(now)
             sender.handle_timer(now)

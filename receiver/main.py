@@ -1,0 +1,58 @@
+"""lrae-recv: what lrae-send sends, in a window, a file or a pipe."""
+
+from __future__ import annotations
+
+import argparse
+import math
+
+from lrae.cli import Parser, format_address, parse_address, run_main
+from lrae.console import Display
+from lrae.errors import ConfigError
+from lrae.receiver.player import Player
+from lrae.receiver.program import Program
+from lrae.receiver.session import ReceiverSession
+from lrae.receiver.sink import KINDS
+from lrae.stats import StatsFile
+from lrae.udp import open_socket, run_loop
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Every option of the program."""
+    parser = Parser(prog="lrae-recv", description="Receives a video from lrae-send; either may start first.")
+    add = parser.add_argument
+    add("--listen", default="127.0.0.1:8080", metavar="ADDRESS", help="PORT, HOST:PORT or [IPV6]:PORT")
+    add("--output", action="append", metavar="OUT", help=f"{KINDS}; may be repeated (default null)")
+    add("--deadline", type=float, default=150, metavar="MS", help="wait so long for packets (default 150)")
+    add("--model", help="name or file of weights (default: shipped ones that the sender names)")
+    add("--device", default="auto", choices=("auto", "cpu", "cuda"), help="where to compute")
+    add("--stats", metavar="FILE", help="one JSON line per frame")
+    add("--once", action="store_true", help="leave after the first stream")
+    add("--quiet", action="store_true", help="print nothing but errors")
+    return parser
+
+
+async def receive(args: argparse.Namespace) -> int:
+    """Puts the parts together and runs them; returns the exit code."""
+    address = parse_address(args.listen)
+    player = Player(args.output or ["null"], args.model, args.device)
+    sock = open_socket(address, listen=True)
+    with Display(args.quiet) as display:
+        display.say(f"listening on {format_address(address)}")
+        stats = StatsFile(args.stats)
+        session = ReceiverSession(args.deadline / 1e3)
+        try:
+            return await Program(session, player, args.once, display, stats).run(sock)
+        finally:
+            stats.close()
+
+
+def _main(argv: list[str] | None) -> int:
+    args = build_parser().parse_args(argv)
+    if not (math.isfinite(args.deadline) and 1 <= args.deadline <= 60_000):
+        raise ConfigError(f"--deadline {args.deadline:g} is not 1 to 60000 milliseconds")
+    return run_loop(receive(args))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point of lrae-recv; returns the exit code."""
+    return run_main(_main, argv)

@@ -1,0 +1,188 @@
+"""What lrae-recv does while it runs: socket -> session -> decoder thread -> outputs, and what it reports."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from lrae.cli import format_address
+from lrae.codec.types import DecodedFrame
+from lrae.codec.wire import ByeCode
+from lrae.console import Display
+from lrae.errors import LraeError, ModelError, SinkError
+from lrae.receiver.events import Event, FrameDue, Notice, StreamEnded, StreamStarted
+from lrae.receiver.player import Player
+from lrae.receiver.session import ReceiverSession
+from lrae.stats import StatsFile, percentile
+from lrae.udp import SessionPort, on_signal
+
+MAX_DELAYS = 100_000  # frames whose delay the summary looks at
+
+
+class Program:
+    """One receiving run. once: leave after the first stream."""
+
+    def __init__(
+        self, session: ReceiverSession, player: Player, once: bool, display: Display, stats: StatsFile
+    ) -> None:
+        self._session, self._player, self._once = session, player, once
+        self._display, self._stats = display, stats
+        self._loop = asyncio.get_running_loop()
+        self._unix = time.time() - self._loop.time()
+        self._port = SessionPort(session, self._on_change)
+        self._worker = ThreadPoolExecutor(1, "decoder")
+        self._events: asyncio.Queue[Event | None] = asyncio.Queue()  # the session bounds what it hands out
+        self._stopping = False
+        self._delays: list[float] = []
+        self._first = self._last = 0.0
+        self._line = "waiting for a sender"
+
+    async def run(self, sock: socket.socket) -> int:
+        """Until the user, a closed window or (once) the end of a stream; returns the exit code."""
+        on_signal(self._stop)
+        try:
+            await self._port.open(sock)
+            async with asyncio.TaskGroup() as group:
+                status = group.create_task(self._show_status())
+                try:
+                    return await self._work()
+                finally:
+                    status.cancel()
+        finally:
+            self._port.pump()
+            self._port.close()
+            try:
+                await self._loop.run_in_executor(self._worker, self._player.close)
+            finally:
+                self._worker.shutdown()
+
+    async def _work(self) -> int:
+        """Takes the session's events one after the other."""
+        while (event := await self._events.get()) is not None:
+            match event:
+                case StreamStarted():
+                    await self._prepare(event)
+                case FrameDue():
+                    await self._show(event)
+                case Notice(text):
+                    self._display.say(text)
+                case StreamEnded():
+                    self._conclude(event)
+                    if self._once:
+                        return 0 if event.clean or self._stopping else 1
+            self._port.pump()
+        return 0
+
+    async def _prepare(self, stream: StreamStarted) -> None:
+        config, video = stream.config, stream.config.format
+        self._delays, self._first = [], 0.0
+        self._display.say(
+            f"stream from {format_address(stream.address)}: {video.width}x{video.height} at "
+            f"{float(video.fps):.4g} fps, model {config.model}"
+        )
+        try:
+            await self._loop.run_in_executor(self._worker, self._player.prepare, config)
+        except SinkError as error:
+            self._session.refuse(stream, ByeCode.FAILED, _line(error), self._loop.time())
+            raise
+        except LraeError as error:
+            code = ByeCode.MODEL if isinstance(error, ModelError) else ByeCode.FAILED
+            self._session.refuse(stream, code, _line(error), self._loop.time())
+            self._display.say(f"error: {_line(error)}")
+        else:
+            self._session.accept(stream, self._loop.time())
+
+    async def _show(self, due: FrameDue) -> None:
+        try:
+            decoded, seconds = await self._loop.run_in_executor(self._worker, self._player.show, due.frame)
+        except LraeError as error:
+            self._session.refuse(due.stream, ByeCode.FAILED, _line(error), self._loop.time())
+            raise
+        now = self._loop.time()
+        self._session.decoded(due, decoded.used, now)
+        self._count(due, decoded, seconds, now)
+        if not self._player.wanted:
+            self._stop()
+
+    def _on_change(self) -> None:
+        while event := self._session.next_event():
+            self._events.put_nowait(event)
+
+    def _stop(self) -> None:
+        self._stopping = True
+        self._session.stop("the receiver was stopped", self._loop.time())
+        self._port.pump()
+        self._events.put_nowait(None)
+
+    # what the user sees
+
+    def _count(self, due: FrameDue, decoded: DecodedFrame, seconds: float, now: float) -> None:
+        frame, header = due.frame, due.frame.header
+        delay = frame.delay + now - due.time
+        self._first, self._last = self._first or now, now
+        if len(self._delays) < MAX_DELAYS:
+            self._delays.append(delay * 1e3)
+        stats = self._session.stats
+        self._line = (
+            f"frame {stats.frames} | partial {stats.partial} | lost {stats.lost} | delay {delay * 1e3:.0f} ms"
+            f" | decode {seconds * 1e3:.0f} ms | dropped datagrams {stats.dropped}"
+        )
+        self._stats.write(
+            "shown",
+            time=now + self._unix,
+            stream=due.stream.config.stream,
+            number=frame.number,
+            capture=frame.capture,
+            intra=header and header.intra,
+            q=header and header.q,
+            packets=header and header.packets,
+            received=len(frame.payloads),
+            used=len(decoded.used),
+            delay_ms=delay * 1e3,
+            decode_ms=seconds * 1e3,
+        )
+
+    async def _show_status(self) -> None:
+        shown = None
+        while True:
+            await asyncio.sleep(self._display.every)
+            if self._line != shown:
+                self._display.status(self._line)
+                shown = self._line
+
+    def _conclude(self, event: StreamEnded) -> None:
+        stats, reasons = event.stats, dict(self._session.counts)
+        p50, p95 = percentile(self._delays, 50), percentile(self._delays, 95)
+        self._line = "waiting for a sender"
+        self._stats.write(
+            "receiver-summary",
+            time=self._loop.time() + self._unix,
+            stream=event.stream.config.stream,
+            seconds=self._last - self._first if self._first else 0.0,
+            frames=stats.frames,
+            partial=stats.partial,
+            lost=stats.lost,
+            packets=stats.packets,
+            late=stats.late,
+            dropped=stats.dropped,
+            reasons=reasons,
+            delay_ms_p50=p50,
+            delay_ms_p95=p95,
+            clean=event.clean,
+            reason=event.reason,
+        )
+        told = f", delay {p50:.0f} ms (95 %: {p95:.0f} ms)" if self._delays else ""
+        why = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+        self._display.say(
+            f"{event.reason}: showed {stats.frames} frames, {stats.partial} from some of their packets, "
+            f"{stats.lost} from none; {stats.packets} packets{told}"
+        )
+        if why:
+            self._display.say(f"datagrams dropped: {why}")
+
+
+def _line(error: LraeError) -> str:
+    """An error as the one printable line that fits a BYE."""
+    return "".join(c if c.isprintable() else " " for c in str(error))[:160]

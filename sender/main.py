@@ -1,0 +1,113 @@
+"""lrae-send: a video to a receiver, over UDP."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import re
+from fractions import Fraction
+from pathlib import Path
+
+from lrae import codec
+from lrae.cli import Parser, format_address, parse_address, run_main
+from lrae.codec.types import LAYOUTS, MAX_PACKETS, Q_LEVELS
+from lrae.codec.wire import Config
+from lrae.console import Display
+from lrae.errors import ConfigError
+from lrae.sender.encoding import FrameEncoder
+from lrae.sender.pacer import Pacer
+from lrae.sender.program import Program
+from lrae.sender.rate import RateControl
+from lrae.sender.session import SenderSession
+from lrae.sender.source import Source, open_source, parse_fps, parse_size
+from lrae.stats import StatsFile
+from lrae.udp import open_socket, run_loop
+
+DEFAULT_BPP = 0.06  # bits per pixel where neither --bitrate nor --q is given
+QUEUE_SECONDS = 0.25  # what the pacer may hold at most
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Every option of the program."""
+    parser = Parser(prog="lrae-send", description="Sends a video to lrae-recv with the learned codec.")
+    add = parser.add_argument
+    add("--input", required=True, help="file, camera index, URL, - (y4m on stdin), sample, synthetic:")
+    add("--to", default="127.0.0.1:8080", metavar="ADDRESS", help="receiver (default 127.0.0.1:8080)")
+    add("--bitrate", metavar="RATE", help="bit/s with headers; 400k and 1.5M are understood")
+    add("--q", type=int, metavar="Q", help=f"fixed quality 0 to {Q_LEVELS - 1} instead of a bitrate")
+    add("--size", metavar="WxH", help="scale the input")
+    add("--fps", metavar="FPS", help="drop or repeat frames to this rate")
+    add("--loop", action="store_true", help="start again at the end of the input")
+    pace = parser.add_mutually_exclusive_group()
+    pace.add_argument("--realtime", action="store_true", help="frames at their own pace (default)")
+    pace.add_argument("--fast", action="store_true", help="as fast as encoder and receiver can")
+    add("--model", default="m", help="name of shipped weights or a file (default m)")
+    add("--device", default="auto", choices=("auto", "cpu", "cuda"), help="where to compute")
+    add("--packets", type=int, metavar="K", help=f"packets per frame, 1 to {MAX_PACKETS}")
+    add("--layout", default=LAYOUTS[0], choices=LAYOUTS, help="how latents are dealt to packets")
+    add("--stats", metavar="FILE", help="one JSON line per frame")
+    add("--seed", type=int, help="of the stream id, for runs that can be repeated")
+    add("--quiet", action="store_true", help="print nothing but errors")
+    return parser
+
+
+def parse_bitrate(text: str) -> int:
+    """ "400k", "1.5M", "400000" -> bit/s. Raises ConfigError."""
+    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)([kM]?)", text)
+    rate = int(Fraction(match[1]) * {"": 1, "k": 1000, "M": 1_000_000}[match[2]]) if match else 0
+    if not 1000 <= rate <= 1_000_000_000:
+        raise ConfigError(f"bitrate {text!r}: give bit/s from 1k to 1000M, such as 400k")
+    return rate
+
+
+def check_numbers(args: argparse.Namespace) -> None:
+    """Raises ConfigError for a number out of range or options that exclude each other."""
+    if args.q is not None and not 0 <= args.q < Q_LEVELS:
+        raise ConfigError(f"--q {args.q} is not 0 to {Q_LEVELS - 1}")
+    if args.packets is not None and not 1 <= args.packets <= MAX_PACKETS:
+        raise ConfigError(f"--packets {args.packets} is not 1 to {MAX_PACKETS}")
+    if args.q is not None and args.bitrate is not None:
+        raise ConfigError("--q and --bitrate exclude each other")
+
+
+async def send(args: argparse.Namespace, source: Source) -> int:
+    """Puts the parts together and runs them; returns the exit code."""
+    address, video, loop = parse_address(args.to), source.format, asyncio.get_running_loop()
+    fps, pixels = float(video.fps), video.width * video.height
+    rate = 0 if args.q is not None else round(DEFAULT_BPP * pixels * fps)
+    rate = parse_bitrate(args.bitrate) if args.bitrate else rate
+    encoder = codec.make_encoder(args.model, video, args.device)
+    name = re.sub(r"[^A-Za-z0-9_-]", "", Path(args.model).stem)[:32].lstrip("_-") or "file"
+    stream = random.Random(args.seed).randrange(1 << 16)
+    layout, live = LAYOUTS.index(args.layout), source.live or not args.fast
+    hash_ = encoder.model_hash
+    config = Config(stream, video, name, hash_, args.packets or 0, layout, rate, live)
+    horizon = 0.0 if not live else QUEUE_SECONDS if rate else 0.8 / fps
+    session = SenderSession(config, Pacer(rate, horizon), loop.time())
+    q = RateControl(rate, fps, pixels) if rate else args.q
+    frames = FrameEncoder(encoder, q, args.packets, layout, 1 / fps if live else None)
+    with Display(args.quiet) as display:
+        for note in source.notes:
+            display.say(note)
+        display.say(f"{args.input}: {video.width}x{video.height} at {fps:.4g} fps")
+        stats = StatsFile(args.stats)
+        program = Program(session, frames, source, live, display, stats, format_address(address))
+        try:
+            return await program.run(open_socket(address, listen=False))
+        finally:
+            stats.close()
+
+
+def _main(argv: list[str] | None) -> int:
+    args = build_parser().parse_args(argv)
+    check_numbers(args)
+    size = parse_size(args.size) if args.size else None
+    fps = parse_fps(args.fps) if args.fps else None
+    source = open_source(args.input, size=size, fps=fps, loop=args.loop)
+    return run_loop(send(args, source))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point of lrae-send; returns the exit code."""
+    return run_main(_main, argv)
