@@ -71,6 +71,30 @@ def test_mahimahi_repeats_after_its_last_moment():
     assert departures(trace, [(4_000_001, 1504)]) == [4_000_004]
 
 
+def walk_opportunities(ms, sent):
+    """Mahimahi's own procedure, opportunity by opportunity; sent: (ms, bytes) in order. Departures in ms."""
+    left, done, index = [size for _, size in sent], [None] * len(sent), 0
+    while None in done:
+        now = index // len(ms) * ms[-1] + ms[index % len(ms)]
+        index += 1
+        room = 1504
+        for i, (arrival, _) in enumerate(sent):
+            if done[i] is None and arrival < now and room > 0:
+                carried = min(room, left[i])
+                room, left[i] = room - carried, left[i] - carried
+                done[i] = now if left[i] == 0 else None
+    return done
+
+
+@given(
+    st.lists(st.integers(0, 30), min_size=1, max_size=8).map(sorted).filter(lambda ms: ms[-1] > 0),
+    st.lists(st.tuples(st.integers(0, 40), st.integers(1, 4000)), min_size=1, max_size=12),
+)
+def test_mahimahi_agrees_with_walking_through_every_opportunity(ms, gaps):
+    sent = [(sum(gap for gap, _ in gaps[: i + 1]), size) for i, (_, size) in enumerate(gaps)]
+    assert departures(MahimahiTrace(tuple(ms)), sent) == walk_opportunities(ms, sent)
+
+
 def test_mahimahi_mean_is_its_opportunities_per_round():
     assert MahimahiTrace((500, 1000)).mean_kbps == pytest.approx(2 * 1504 * 8 / 1000)
 
