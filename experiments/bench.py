@@ -22,7 +22,7 @@ from lrae.experiments.environment import environment
 from lrae.experiments.tables import plot_rd, rd_tables, speed_tables
 from lrae.sender.source import parse_size
 
-QS = (4, 16, 28, 40, 52, 63)
+QS = (0, 10, 20, 30, 40, 50)
 SPEED_CLIP = "sample:bigbuckbunny"  # the sample with the most pixels
 
 

@@ -18,8 +18,9 @@ def percent(value: float | None) -> str:
 def rd_tables(result: dict) -> list[Table]:
     """Points (means over clips), BD-rates, BD-rate by clip."""
     points = Table(title="Rate and quality, mean over clips", title_justify="left")
-    for column in ("codec", "q / CRF", "bpp", "on the wire", "PSNR-YUV dB", "last 8 frames", "SSIM dB"):
-        points.add_column(column, justify="left" if column == "codec" else "right")
+    points.add_column("codec", no_wrap=True)
+    for column in ("q/CRF", "bpp", "wire bpp", "PSNR-YUV", "last 8", "SSIM dB"):
+        points.add_column(column, justify="right")
     for codec, row in result["points"].items():
         for index, point in enumerate(row):
             points.add_row(
@@ -36,7 +37,7 @@ def rd_tables(result: dict) -> list[Table]:
     summary = Table(title="BD-rate of LRAE: bits at equal PSNR-YUV", title_justify="left")
     summary.add_column("")
     for anchor in anchors:
-        summary.add_column(f"vs {anchor}", justify="right")
+        summary.add_column(f"vs\n{anchor}", justify="right", no_wrap=True)
     rows = {
         "mean curve": "bd_rate",
         "mean curve, on the wire": "bd_rate_wire",
