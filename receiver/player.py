@@ -12,6 +12,8 @@ from lrae.errors import ModelError, SinkError
 from lrae.receiver.jitter import ReadyFrame
 from lrae.receiver.sink import Sink, check_sink, open_sink
 
+DEFAULT_MODEL = "m"
+
 
 class Player:
     """outputs: texts for open_sink; opened with the first stream's format, they stay for the next ones.
@@ -26,6 +28,14 @@ class Player:
         self._sinks: list[Sink] = []
         self._decoder = None
         self._state = None
+
+    def warm_up(self) -> None:
+        """Loads the weights that are likely to be wanted. Raises ModelError if they were named in vain."""
+        try:
+            codec.model_hash(self._model or DEFAULT_MODEL)
+        except ModelError:
+            if self._model:
+                raise
 
     def prepare(self, config: Config) -> None:
         """Gets ready for a stream. Raises ModelError (weights), SinkError (outputs), ConfigError (device)."""

@@ -47,6 +47,7 @@ class Program:
             async with asyncio.TaskGroup() as group:
                 status = group.create_task(self._show_status())
                 try:
+                    await self._loop.run_in_executor(self._worker, self._player.warm_up)
                     return await self._work()
                 finally:
                     status.cancel()

@@ -18,7 +18,8 @@ from lrae.sender.reference import ReferenceTracker
 HISTORY_PIXELS = 64e6  # of all states kept: about 0.4 GB of them in fp32
 HISTORY_FRAMES = 8, 48  # least and most unconfirmed frames kept
 SIDE_LOSS = 0.01  # how often all copies of the side information may be lost
-TOO_BIG = 2.0  # an intra frame this many times over its target is encoded again
+TOO_BIG = 1.5  # an intra frame this many times over its target is encoded again
+MAX_INTERVAL = 0.5  # seconds; a longer pause between frames saves up no more bits
 COARSER = 6  # steps of q, where a frame does not fit MAX_PACKETS packets
 MAX_CREDIT = 1.0  # seconds of computing time that may be saved up for a replay
 MIN_SHARE = 0.1  # of the time: replays get it however slow the encoder is
@@ -50,6 +51,7 @@ class FrameEncoder:
         self._packets, self._layout = packets, layout
         self._tracker = ReferenceTracker(int(min(high, max(low, HISTORY_PIXELS / pixels))))
         self._number = first_number
+        self._time = 0.0
         self._interval, self._clock = interval, clock
         self._credit = MAX_CREDIT
         self._encode_time = self._pass_time = 0.0
@@ -58,7 +60,9 @@ class FrameEncoder:
         """The next frame, predicted from what the receiver has as far as `news` tell. None: skipped."""
         self._resync(news)
         intra = news.intra_wanted or self._tracker.needs_intra
-        q = self._q.choose(intra) if isinstance(self._q, RateControl) else self._q
+        interval = min(MAX_INTERVAL, max(0.0, frame.time - self._time))
+        self._time = frame.time
+        q = self._q.choose(intra, interval) if isinstance(self._q, RateControl) else self._q
         if q is None:
             self.skipped += 1
             return None
@@ -67,7 +71,7 @@ class FrameEncoder:
         if isinstance(self._q, RateControl):
             if intra and size_bits(encoded) > TOO_BIG * self._q.target(True):
                 self._q.learn(True, q, size_bits(encoded))
-                q = self._q.choose(True)
+                q = self._q.fitting(True)
                 encoded, after = self._encode(frame, q, intra, news.loss)
             self._q.update(intra, q, size_bits(encoded))
         self._encode_time += 0.1 * (self._clock() - start - self._encode_time)

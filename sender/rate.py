@@ -14,14 +14,18 @@ INTRA_SECONDS = 0.3  # an intra frame may take as many bits as this time of the 
 REPAY_SECONDS = 0.6  # a debt of bits is paid back in about this time
 SKIP_SECONDS = 1.0  # a debt beyond this: the frame is skipped
 CREDIT_SECONDS = 0.25  # bits saved beyond this are forgotten
+SMOOTH = 0.2  # how fast the mean time between frames follows frames that were dropped
 
 
 class RateControl:
-    """Per frame: q = choose(intra); encode; update(intra, q, bits). bitrate in bit/s, of whole datagrams."""
+    """Per frame: q = choose(intra, interval); encode; update(intra, q, bits).
+
+    bitrate: bit/s, of whole datagrams. interval: seconds of the stream since the frame before, kept or not.
+    """
 
     def __init__(self, bitrate: float, fps: float, pixels: int) -> None:
         self.bitrate = bitrate
-        self._fps = fps
+        self._interval = 1 / fps
         self._bits_at_prior = {kind: math.log2(bpp * pixels) for kind, bpp in PRIOR_BPP.items()}
         self._debt = 0.0  # bits sent beyond the rate; negative: saved
 
@@ -30,13 +34,18 @@ class RateControl:
         if intra:
             return self.bitrate * INTRA_SECONDS
         share = 1 - self._debt / (self.bitrate * REPAY_SECONDS)
-        return self.bitrate / self._fps * min(1.5, max(0.25, share))
+        return self.bitrate * self._interval * min(1.5, max(0.25, share))
 
-    def choose(self, intra: bool) -> int | None:
+    def choose(self, intra: bool, interval: float) -> int | None:
         """q for the next frame; None: the stream is so far over its rate that this frame is to be skipped."""
+        self._interval += SMOOTH * (interval - self._interval)
+        self._debt = max(self._debt - self.bitrate * interval, -self.bitrate * CREDIT_SECONDS)
         if self._debt > self.bitrate * SKIP_SECONDS and not intra:
-            self._debt -= self.bitrate / self._fps
             return None
+        return self.fitting(intra)
+
+    def fitting(self, intra: bool) -> int:
+        """The q at which a frame should come to target() bits."""
         q = PRIOR_Q + (math.log2(self.target(intra)) - self._bits_at_prior[intra]) / SLOPE
         return min(Q_LEVELS - 1, max(0, round(q)))
 
@@ -48,5 +57,4 @@ class RateControl:
     def update(self, intra: bool, q: int, bits: float) -> None:
         """A frame at `q` was sent and took `bits`."""
         self.learn(intra, q, bits)
-        debt = self._debt + bits - self.bitrate / self._fps
-        self._debt = max(debt, -self.bitrate * CREDIT_SECONDS)
+        self._debt += bits

@@ -28,6 +28,7 @@ def address():
 
 @pytest.fixture(autouse=True)
 def small_codec(monkeypatch, fake_codec):
+    monkeypatch.setattr(codec, "model_hash", lambda model: fake_codec.model_hash)
     monkeypatch.setattr(codec, "make_encoder", lambda model, video, device="auto": fake_codec(video, 6))
     monkeypatch.setattr(codec, "make_decoder", lambda model, video, device="auto": fake_codec(video, 6))
 

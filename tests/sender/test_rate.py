@@ -21,10 +21,10 @@ class Content:
         return self.level * (8 if intra else 1) * 2 ** ((q - 32) * self.slope + self.rng.gauss(0, 0.15))
 
 
-def run(control, content, frames=300):
+def run(control, content, frames=300, every=1):
     total, qs = 0.0, []
     for n in range(frames):
-        q = control.choose(n == 0)
+        q = control.choose(n == 0, every / FPS)
         if q is None:
             qs.append(None)
             continue
@@ -32,7 +32,7 @@ def run(control, content, frames=300):
         control.update(n == 0, q, bits)
         total += bits
         qs.append(q)
-    return total / frames * FPS, qs
+    return total / frames * FPS / every, qs
 
 
 @pytest.mark.parametrize("rate", [150_000, 400_000, 2_000_000])
@@ -58,6 +58,11 @@ def test_content_that_needs_less_than_the_rate_gets_the_finest_q_and_saves_up_li
     achieved, qs = run(control, Content(1000, 0.09))
     assert set(qs[60:]) == {63}
     assert achieved < 10_000_000
+
+
+def test_frames_that_an_encoder_is_too_slow_for_leave_their_bits_to_the_others():
+    achieved, qs = run(RateControl(400_000, FPS, PIXELS), Content(6_000, 0.09), every=4)
+    assert achieved == pytest.approx(400_000, rel=0.05)
 
 
 def test_a_change_of_content_is_followed_within_a_second():
