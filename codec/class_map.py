@@ -9,11 +9,12 @@ from __future__ import annotations
 import constriction
 import numpy as np
 
-from lrae.models.tables import CLASSES, FREQUENCY_BITS, ClassTables
+from lrae.models.tables import CLASSES, FREQUENCY_BITS, MAP_SETS, ClassTables
 
 BUCKETS = 7  # rank 1…6 of a neighbour; 0: outside the frame
 CONTEXTS = 2 * BUCKETS**3
 _FAMILY = constriction.stream.model.Categorical(perfect=False)
+_SET = constriction.stream.model.Uniform(MAP_SETS)
 
 
 def contexts(classes: np.ndarray, rank: np.ndarray) -> np.ndarray:
@@ -29,14 +30,27 @@ def contexts(classes: np.ndarray, rank: np.ndarray) -> np.ndarray:
 
 
 def context_bits(classes: np.ndarray, grid: tuple[int, int], tables: ClassTables) -> np.ndarray:
-    """Bits float32 [N, CLASSES] of every class at every position, given the other positions of `classes` [N]."""
-    frequency = tables.map_frequencies[contexts(classes.reshape(-1, *grid), tables.rank)]
-    return (FREQUENCY_BITS - np.log2(frequency)).astype(np.float32).reshape(-1, CLASSES)
+    """Bits float32 [N, CLASSES] of every class at every position, given the other positions of `classes` [N].
+
+    N is rows·columns of `grid`, or a multiple: a batch of maps, each under the set that is best for it.
+    """
+    maps = classes.reshape(-1, *grid)
+    context = contexts(maps, tables.rank)
+    chosen = [best_set(c, k, tables) for c, k in zip(context, maps, strict=True)]
+    return np.stack([tables.map_bits[s][c] for s, c in zip(chosen, context, strict=True)]).reshape(-1, CLASSES)
+
+
+def best_set(context: np.ndarray, classes: np.ndarray, tables: ClassTables) -> int:
+    """The set of fewest bits for one map; context and classes [rows, columns]."""
+    return int(tables.map_bits[:, context, classes].sum((1, 2)).argmin())
 
 
 def encode(classes: np.ndarray, tables: ClassTables, coder) -> None:
     """Append the map uint8 [rows, columns] to a constriction RangeEncoder."""
-    probability = tables.map_frequencies[contexts(classes[None], tables.rank)[0]] / (1 << FREQUENCY_BITS)
+    context = contexts(classes[None], tables.rank)[0]
+    chosen = best_set(context, classes, tables)
+    coder.encode(np.array([chosen], np.int32), _SET)
+    probability = tables.map_frequencies[chosen][context] / (1 << FREQUENCY_BITS)
     for row in range(len(classes)):
         for parity in (0, 1):
             if classes.shape[1] > parity:
@@ -46,7 +60,7 @@ def encode(classes: np.ndarray, tables: ClassTables, coder) -> None:
 
 def decode(rows: int, columns: int, tables: ClassTables, coder) -> np.ndarray:
     """Read a map uint8 [rows, columns] from a constriction RangeDecoder."""
-    table = tables.map_frequencies / (1 << FREQUENCY_BITS)
+    table = tables.map_frequencies[coder.decode(_SET, 1)[0]] / (1 << FREQUENCY_BITS)
     rank = tables.rank.astype(np.int64)
     classes = np.zeros((rows, columns), np.uint8)
     above = np.zeros(columns + 2, np.int64)

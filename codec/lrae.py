@@ -47,15 +47,16 @@ class _Codec:
         """Mid-grey; the next frame must be intra to look like anything."""
         return self._core.grey()
 
+    def picture(self, state: State, time: float = 0.0) -> Frame:
+        """What a viewer of `state` sees, cut to the stream's size."""
+        y, u, v = self._core.picture(state)
+        w, h = self.format.width, self.format.height
+        return Frame(y[:h, :w], u[: (h + 1) // 2, : (w + 1) // 2], v[: (h + 1) // 2, : (w + 1) // 2], time)
+
     @torch.inference_mode()
     def _apply(self, state: State, coded: CodedFrame, number: int) -> State:
         prediction = None if coded.intra else self._core.context(state, coded.motion, coded.q)
         return self._core.finish(coded, prediction, number)
-
-    def _frame(self, state: State, time: float) -> Frame:
-        y, u, v = self._core.picture(state)
-        w, h = self.format.width, self.format.height
-        return Frame(y[:h, :w], u[: (h + 1) // 2, : (w + 1) // 2], v[: (h + 1) // 2, : (w + 1) // 2], time)
 
 
 class LraeEncoder(_Codec):
@@ -159,10 +160,12 @@ class LraeDecoder(_Codec):
         number = header.number if header is not None else state.number + 1
         after = extrapolate(self, state, number) if coded is None else self._apply(state, coded, number)
         times.append(perf_counter())
-        frame = self._frame(after, time)
+        frame = self.picture(after, time)
         used = frozenset() if coded is None else frozenset(payloads)
         complete = header is not None and not dropped and len(used) == header.packets
-        timing = {"entropy": times[1] - times[0], "synthesis": times[2] - times[1], "picture": perf_counter() - times[2]}
+        times.append(perf_counter())
+        stages = ("entropy", "synthesis", "picture")
+        timing = {name: b - a for name, (a, b) in zip(stages, pairwise(times), strict=True)}
         return DecodedFrame(frame, used, complete, dropped, timing), after
 
     def parse(self, header: FrameHeader, payloads: Mapping[int, bytes]) -> tuple[CodedFrame | None, int]:

@@ -9,57 +9,45 @@ from __future__ import annotations
 
 import functools
 import threading
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from lrae.codec import motion_coding
-from lrae.codec.motion_field import CELL, LEVELS, LIMIT, MotionField, chroma, dense, upsample, warp
+from lrae.codec.motion_field import CELL, LEVELS, LIMIT, MotionField, chroma, dense, grid, spread, warp
 
-__all__ = ["MotionField", "chroma", "dense", "search", "warp"]
+__all__ = ["FAST", "GOOD", "Effort", "MotionField", "chroma", "dense", "search", "warp"]
 
-LAMBDA = 0.15  # SSD per bit, in squared quantiser steps
+LAMBDA = 0.12  # SSD per bit, in squared quantiser steps
 LEAF_BITS, SPLIT_BITS = 0.3, 1.0  # side costs of the first tree, before neighbours are known
 STILL_BITS, NEW_BITS = 0.5, 3.0
-ROUNDS = 4  # of refinement; each visits one colour of a checkerboard
-STEPS = ((1, 0), (-1, 0), (0, 1), (0, -1))  # quarter-pel
-
-_local = threading.local()  # OpenCV's search keeps buffers: one per thread
+STIFFNESS = 0.02  # squared grey levels per pixel and (quarter-pel)^2: holds vectors where there is no texture
+QUARTER = 0.25
 
 
-def _flow(current: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """DIS optical flow, float32 [H, W, 2]. The ultrafast preset taken down to half size beats the medium one
-    in a third of its time."""
-    if not hasattr(_local, "dis"):
-        _local.dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
-        _local.dis.setFinestScale(1)
-    return _local.dis.calc(current, reference, None)
+@dataclass(frozen=True)
+class Effort:
+    """finest: scale at which the flow stops (1: half size, 2: quarter size). newton: rounds of least-squares
+    correction. rounds: rounds of merging. thin: look at every second row only when merging.
+    """
+
+    finest: int
+    newton: int
+    rounds: int
+    thin: bool
 
 
-class _Distortion:
-    """Distortion of a prediction in bits, per cell [H/8, W/8], summed over cells that lie in the frame."""
-
-    def __init__(self, current: np.ndarray, reference: np.ndarray, step: float):
-        self.current = current.astype(np.float32)
-        self.reference = reference.astype(np.float32)
-        self.scale = CELL * CELL / (LAMBDA * step * step)
-        self.height, self.width = current.shape
-
-    def still(self) -> np.ndarray:
-        return self._of(self.reference)
-
-    def moved(self, vectors: np.ndarray) -> np.ndarray:
-        """vectors: integers [H/8, W/8, 2], smoothed as they will be when they are used."""
-        return self._of(warp(self.reference, upsample(vectors, self.width, self.height)))
-
-    def _of(self, prediction: np.ndarray) -> np.ndarray:
-        error = cv2.subtract(prediction, self.current)
-        cells = self.width // CELL, self.height // CELL
-        return cv2.resize(cv2.multiply(error, error), cells, interpolation=cv2.INTER_AREA) * self.scale
+FAST = Effort(finest=2, newton=1, rounds=0, thin=True)
+GOOD = Effort(finest=1, newton=1, rounds=2, thin=False)
 
 
 def search(
-    current: np.ndarray, reference: np.ndarray, step: float, previous: MotionField | None = None
+    current: np.ndarray,
+    reference: np.ndarray,
+    step: float,
+    previous: MotionField | None = None,
+    effort: Effort = GOOD,
 ) -> MotionField:
     """The field that predicts `current` from `reference` at the least cost in bits.
 
@@ -67,51 +55,124 @@ def search(
     H, W: multiples of 16; step: quantiser step of the residual, grey levels; previous: last frame's field.
     """
     current, reference = np.ascontiguousarray(current), np.ascontiguousarray(reference)
-    distortion = _Distortion(current, reference, step)
     plain = reference if reference.dtype == np.uint8 else cv2.convertScaleAbs(reference)
-    field = _tree(_flow(current, plain), distortion)
-    return _refine(field, distortion)
+    distortion = _Distortion(current, reference, step)
+    field = _tree(_flow(current, plain, effort.finest), distortion)
+    return _refine(field, distortion, effort)
+
+
+_local = threading.local()  # OpenCV's search keeps buffers: one set per thread
+
+
+def _flow(current: np.ndarray, reference: np.ndarray, finest: int) -> np.ndarray:
+    """DIS optical flow, float32 [H, W, 2]. The ultrafast preset taken down to half size beats the medium one
+    in a third of its time."""
+    searches = _local.__dict__.setdefault("searches", {})
+    if finest not in searches:
+        searches[finest] = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        searches[finest].setFinestScale(finest)
+    return searches[finest].calc(current, reference, None)
+
+
+class _Distortion:
+    """Distortion of a prediction in bits per cell [H/8, W/8]. Overlap is left out: costs of cells stay separate."""
+
+    def __init__(self, current: np.ndarray, reference: np.ndarray, step: float):
+        self.current, self.reference = current.astype(np.float32), reference.astype(np.float32)
+        self.scale = CELL * CELL / (LAMBDA * step * step)
+        self.rows, self.columns = current.shape[0] // CELL, current.shape[1] // CELL
+        self.grid = grid(*current.shape)
+        self.thin_current, self.thin_grid = self.current[1::2].copy(), self.grid[1::2].copy()
+
+    def still(self) -> np.ndarray:
+        return self._error(self.current, self.reference)
+
+    def moved(self, vectors: np.ndarray, thin: bool = False, interpolation: int = cv2.INTER_CUBIC) -> np.ndarray:
+        """vectors: integers [H/8, W/8, 2]; thin: look at every second row only."""
+        current, places = (self.thin_current, self.thin_grid) if thin else (self.current, self.grid)
+        return self._error(current, self._predicted(vectors, places, interpolation))
+
+    def quadratic(self, vectors: np.ndarray) -> np.ndarray:
+        """The distortion near `vectors`, linearised (Lucas-Kanade): float32 [6, H/8, W/8] (a, b, c, d, e, f),
+        bits(x, y) = a xx + 2 b xy + c yy - 2 d x - 2 e y + f in quarter-pel."""
+        predicted = self._predicted(vectors, self.grid, cv2.INTER_LINEAR)
+        error = cv2.subtract(self.current, predicted)
+        slope = QUARTER / 2
+        gx = cv2.Sobel(predicted, cv2.CV_32F, 1, 0, ksize=1, scale=slope, borderType=cv2.BORDER_REPLICATE)
+        gy = cv2.Sobel(predicted, cv2.CV_32F, 0, 1, ksize=1, scale=slope, borderType=cv2.BORDER_REPLICATE)
+        pairs = ((gx, gx), (gx, gy), (gy, gy), (gx, error), (gy, error), (error, error))
+        a, b, c, d, e, f = (self._cells(cv2.multiply(*pair)) for pair in pairs)
+        a, c = a + STIFFNESS, c + STIFFNESS
+        x, y = vectors[..., 0].astype(np.float32), vectors[..., 1].astype(np.float32)
+        f = f + 2 * (d * x + e * y) + a * x * x + 2 * b * x * y + c * y * y
+        return np.stack([a, b, c, d + a * x + b * y, e + b * x + c * y, f]) * self.scale
+
+    def _predicted(self, vectors: np.ndarray, places: np.ndarray, interpolation: int) -> np.ndarray:
+        size = places.shape[1], places.shape[0]
+        where = cv2.resize(vectors.astype(np.float32) * QUARTER, size, interpolation=cv2.INTER_NEAREST)
+        cv2.add(where, places, dst=where)
+        return cv2.remap(self.reference, where, None, interpolation, borderMode=cv2.BORDER_REPLICATE)
+
+    def _error(self, current: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+        error = cv2.subtract(current, predicted)
+        return self._cells(cv2.multiply(error, error)) * self.scale
+
+    def _cells(self, pixels: np.ndarray) -> np.ndarray:
+        return cv2.resize(pixels, (self.columns, self.rows), interpolation=cv2.INTER_AREA)
+
+
+def _least(quadratic: np.ndarray) -> np.ndarray:
+    """Where quadratics [6, ...] are least: integers [..., 2]."""
+    a, b, c, d, e, _ = quadratic
+    least = np.stack([c * d - b * e, a * e - b * d], -1) / (a * c - b * b)[..., None]
+    return np.clip(np.rint(least), -LIMIT, LIMIT).astype(np.intp)
+
+
+def _at(quadratic: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    a, b, c, d, e, f = quadratic
+    x, y = vectors[..., 0], vectors[..., 1]
+    return f - 2 * (d * x + e * y) + a * x * x + 2 * b * x * y + c * y * y
 
 
 def _tree(flow: np.ndarray, distortion: _Distortion) -> MotionField:
-    """The quadtree, bottom up: a leaf takes its mean flow or stands still; four join where it costs less."""
-    rows, columns = flow.shape[0] // CELL, flow.shape[1] // CELL
-    margin = -rows % (1 << LEVELS - 1), -columns % (1 << LEVELS - 1)
-
-    def full(cells: np.ndarray) -> np.ndarray:  # outside of the frame nothing costs
-        return np.pad(cells, ((0, margin[0]), (0, margin[1])))
-
-    mean = cv2.resize(flow, (columns, rows), interpolation=cv2.INTER_AREA) * 4
-    mean = cv2.copyMakeBorder(mean, 0, margin[0], 0, margin[1], cv2.BORDER_REPLICATE)
-    still = full(distortion.still())
+    """The quadtree, bottom up: a leaf takes its least-squares vector or stands still; four join where that
+    costs less."""
+    rows, columns = distortion.rows, distortion.columns
+    margin = (0, -rows % (1 << LEVELS - 1)), (0, -columns % (1 << LEVELS - 1))  # outside nothing costs
+    mean = cv2.resize(flow, (columns, rows), interpolation=cv2.INTER_AREA) / QUARTER
+    quadratic = np.pad(distortion.quadratic(mean), ((0, 0), *margin))
+    quadratic[[0, 2]] += 1e-6  # no division by zero where a cell lies outside
+    still = np.pad(distortion.still(), margin)
     best = vectors = size = None
     for level in range(LEVELS):
         if level:
-            mean = mean.reshape(mean.shape[0] // 2, 2, mean.shape[1] // 2, 2, 2).mean((1, 3))
-        own = np.clip(np.rint(mean), -LIMIT, LIMIT).astype(np.int16)
-        moved = full(distortion.moved(_spread(own, level)[:rows, :columns]))
-        still_cost = _sums(still, level) + STILL_BITS
-        moved_cost = _sums(moved, level) + NEW_BITS + _rough_bits(own.astype(np.float32))
+            quadratic, still = _sums(quadratic, 1), _sums(still, 1)
+        own = _least(quadratic)
+        moved = distortion.moved(_repeat(own, level)[:rows, :columns], True, cv2.INTER_LINEAR)
+        moved_cost = _sums(np.pad(moved, margin), level) + NEW_BITS + _rough_bits(own.astype(np.float32))
+        still_cost = still + STILL_BITS
         chosen = np.where((still_cost <= moved_cost)[..., None], 0, own)
         cost = np.minimum(still_cost, moved_cost) + LEAF_BITS
         if level == 0:
             best, vectors, size = cost, chosen, np.full(cost.shape, 3, np.uint8)
             continue
         parts = _sums(best, 1) + SPLIT_BITS
-        joined = _spread(cost <= parts, level)
+        joined = _repeat(cost <= parts, level)
         best = np.minimum(cost, parts)
-        vectors = np.where(joined[..., None], _spread(chosen, level), vectors)
+        vectors = np.where(joined[..., None], _repeat(chosen, level), vectors)
         size = np.where(joined, np.uint8(level + 3), size)
     return MotionField(np.ascontiguousarray(vectors[:rows, :columns], np.int16), size[:rows, :columns].copy())
 
 
-def _spread(nodes: np.ndarray, level: int) -> np.ndarray:
+def _repeat(nodes: np.ndarray, level: int) -> np.ndarray:
     return nodes.repeat(1 << level, 0).repeat(1 << level, 1)
 
 
 def _sums(cells: np.ndarray, level: int) -> np.ndarray:
+    """Sums over squares of 2^level cells: [..., rows, columns]."""
     n = 1 << level
-    return cells.reshape(cells.shape[0] // n, n, cells.shape[1] // n, n).sum((1, 3))
+    *lead, rows, columns = cells.shape
+    return cells.reshape(*lead, rows // n, n, columns // n, n).sum((-3, -1))
 
 
 def _rough_bits(vectors: np.ndarray) -> np.ndarray:
@@ -129,23 +190,31 @@ def _bits() -> dict[str, np.ndarray]:
     return {name: table.mean(0) for name, table in tables.bits.items()}
 
 
-def _refine(field: MotionField, distortion: _Distortion) -> MotionField:
-    """Let leaves take the predicted vector, a neighbour's, zero, or a small step, where that costs less."""
+def _refine(field: MotionField, distortion: _Distortion, effort: Effort) -> MotionField:
+    """Let leaves take the predicted vector, a neighbour's, zero, or a least-squares correction, where that costs
+    less. Each round settles one colour of a checkerboard, whose predictions come from the other one.
+    """
     leaves = motion_coding.Leaves(field.size)
     vectors = field.vectors[leaves.y, leaves.x].astype(np.intp)
     anchor = motion_coding.anchor_of(field)
-    colour = (leaves.y >> leaves.level) + (leaves.x >> leaves.level) & 1
     cells = leaves.of_cell.ravel()
-    for turn in range(ROUNDS):
+
+    def total(cost: np.ndarray) -> np.ndarray:
+        return np.bincount(cells, cost.ravel(), leaves.count)
+
+    for turn in range(effort.newton + effort.rounds):
         around = np.vstack([vectors, np.zeros((1, 2), np.intp)])[leaves.neighbours]
         prediction = motion_coding.predict(around, leaves.known, anchor)
-        options = [vectors, prediction[0], prediction[1], np.zeros_like(vectors)]
-        options += [np.clip(vectors + step, -LIMIT, LIMIT) for step in STEPS]
-        costs = [
-            np.bincount(cells, distortion.moved(option[leaves.of_cell]).ravel(), leaves.count)
-            + motion_coding.vector_bits(option, leaves.level, prediction, _bits())
-            for option in options
-        ]
-        best = np.stack(options)[np.argmin(costs, 0), np.arange(leaves.count)]
-        vectors = np.where((colour == turn & 1)[:, None], best, vectors)
+        options = [vectors, prediction[0], prediction[1]]
+        if turn < effort.newton:
+            quadratic = np.stack([total(part) for part in distortion.quadratic(vectors[leaves.of_cell])])
+            options.append(_least(quadratic))
+            distortions = [_at(quadratic, option) for option in options]
+        else:
+            options.append(np.zeros_like(vectors))
+            distortions = [total(distortion.moved(option[leaves.of_cell], effort.thin)) for option in options]
+        rates = [motion_coding.vector_bits(option, leaves.level, prediction, _bits()) for option in options]
+        best = np.stack(options)[np.argmin(np.add(distortions, rates), 0), np.arange(leaves.count)]
+        colour = (leaves.y >> leaves.level) + (leaves.x >> leaves.level) + turn & 1
+        vectors = np.where(colour[:, None] == 1, best, vectors)
     return MotionField(vectors[leaves.of_cell].astype(np.int16), field.size)

@@ -1,7 +1,8 @@
-"""A block motion field: its value, its smooth upsampling, and the warp; the same in encoder and decoder."""
+"""A block motion field: its value, and the warp with overlapping blocks; the same in encoder and decoder."""
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import cv2
@@ -10,7 +11,6 @@ import numpy as np
 CELL = 8  # pixels: the grid of a field and its smallest leaf
 LEVELS = 4  # leaf sizes 8, 16, 32, 64
 LIMIT = 255  # quarter-pel: +-63.75 px
-SUBPEL = 32  # dense fields are multiples of 1/32 px: what cv2.remap resolves, so every warp agrees
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,41 +30,65 @@ class MotionField:
 
 
 def dense(field: MotionField) -> np.ndarray:
-    """Per-pixel displacement, float32 [H, W, 2] in pixels: bilinear between cell centres, in 1/32 px."""
-    rows, columns = field.size.shape
-    return upsample(field.vectors, columns * CELL, rows * CELL)
+    """Per-pixel displacement, float32 [H, W, 2] in pixels: every cell's own vector. warp() does the smoothing."""
+    return spread(field.vectors, CELL) * np.float32(0.25)
 
 
-def upsample(vectors: np.ndarray, width: int, height: int) -> np.ndarray:
-    """dense() of bare vectors, integers [H/8, W/8, 2] in quarter-pel."""
-    smooth = cv2.resize(vectors.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
-    smooth *= SUBPEL / 4  # exact: weights are multiples of 1/256
-    np.rint(smooth, out=smooth)
-    smooth *= 1 / SUBPEL
-    return smooth
+def spread(cells: np.ndarray, cell: int) -> np.ndarray:
+    """Integers [rows, columns, 2] -> float32 [rows * cell, columns * cell, 2]."""
+    rows, columns = cells.shape[:2]
+    size = columns * cell, rows * cell
+    return cv2.resize(cells.astype(np.float32), size, interpolation=cv2.INTER_NEAREST)
 
 
 def chroma(displacement: np.ndarray) -> np.ndarray:
-    """The dense field of the half-size planes: 2x2 mean, halved, in 1/32 px. [H, W, 2] -> [H/2, W/2, 2]."""
-    height, width = displacement.shape[:2]
-    half = cv2.resize(displacement, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
-    return np.rint(half * (SUBPEL / 2)) * np.float32(1 / SUBPEL)
+    """The displacement of the half-size planes (cells of 4): halved. [H, W, 2] -> [H/2, W/2, 2]."""
+    return displacement[::2, ::2] * np.float32(0.5)
 
 
-_grids: dict[tuple[int, int], np.ndarray] = {}
+@functools.lru_cache(maxsize=16)
+def grid(height: int, width: int) -> np.ndarray:
+    """Pixel coordinates (x, y), float32 [H, W, 2]."""
+    return np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
 
 
-def _grid(height: int, width: int) -> np.ndarray:
-    """Pixel coordinates (x, y), float32 [H, W, 2]; kept for the last few sizes."""
-    key = height, width
-    if key not in _grids:
-        if len(_grids) > 8:
-            _grids.clear()
-        _grids[key] = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
-    return _grids[key]
+@functools.lru_cache(maxsize=16)
+def overlap(side: int, cell: int) -> tuple[np.ndarray, np.ndarray]:
+    """Along one axis: whose vector the overlapping neighbour's is, int [side]: a place half a cell away, across
+    the nearer edge; and its weight, float32 [side] (H.263 Annex F: 1/4 at the edge, 1/8 at the centre).
+    """
+    place = np.arange(side)
+    inside = place % cell
+    other = place + np.where(inside < cell // 2, -(cell // 2), cell // 2)
+    edge = np.minimum(inside, cell - 1 - inside)
+    weight = np.where(edge < cell // 4, 0.25, 0.125).astype(np.float32)
+    return np.clip(other, 0, side - 1), weight
 
 
-def warp(plane: np.ndarray, displacement: np.ndarray) -> np.ndarray:
-    """plane [H, W] (float32 or uint8) sampled bilinearly at p + displacement(p); the border is repeated."""
-    where = displacement + _grid(*plane.shape)
-    return cv2.remap(plane, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+def warp(plane: np.ndarray, displacement: np.ndarray, cell: int = CELL) -> np.ndarray:
+    """Overlapped block motion compensation of a plane float32 [H, W]; the border is repeated.
+
+    displacement: what dense() or chroma() gave, constant in cells of `cell` pixels (8; chroma: 4). A pixel is the
+    weighted sum of three samples: by its own cell's vector (bicubic, a = -0.75), and by the vectors of the next
+    cell above or below and to the left or right, whichever is nearer (bilinear). All displacements are multiples
+    of 1/8 px, which cv2.remap resolves exactly, so that any other implementation gives the same picture.
+    """
+    height, width = plane.shape
+    rows, row_weight = overlap(height, cell)
+    columns, column_weight = overlap(width, cell)
+    vertical = sample(plane, displacement[rows], cv2.INTER_LINEAR)
+    horizontal = sample(plane, displacement[:, columns], cv2.INTER_LINEAR)
+    own = sample(plane, displacement, cv2.INTER_CUBIC)
+    vertical -= own
+    vertical *= row_weight[:, None]
+    horizontal -= own
+    horizontal *= column_weight
+    own += vertical
+    own += horizontal
+    return own
+
+
+def sample(plane: np.ndarray, displacement: np.ndarray, interpolation: int) -> np.ndarray:
+    """plane [H, W] at p + displacement(p); the border is repeated."""
+    where = cv2.add(displacement, grid(*plane.shape))
+    return cv2.remap(plane, where, None, interpolation, borderMode=cv2.BORDER_REPLICATE)

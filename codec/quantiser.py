@@ -44,7 +44,7 @@ class Quantiser:
             for t in range(TRANSFORMS)
         ]
         self._zero_cost = rate_weight * zero_bits[tables.rows].sum(1)  # [CLASSES]
-        self._prior = -np.log2(tables.map_frequencies.sum(0) / tables.map_frequencies.sum())
+        self._prior = tables.class_bits()
 
     def choose(
         self, coefficients: np.ndarray, grid: tuple[int, int]

@@ -9,6 +9,7 @@ is neither sent nor visited. Each class also names the linear transform that its
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -18,6 +19,7 @@ SYMBOLS = ESCAPE + 1
 FREQUENCY_BITS = 16
 CLASSES = 32
 CHANNELS = 192
+MAP_SETS = 4  # context models of the class map, from still to busy frames
 TRANSFORMS = 4  # class k uses transform k % TRANSFORMS
 MAX_LEVEL = LEVELS + (1 << 12) - 1  # what an escape can carry
 ESCAPE_LENGTHS = 12  # an escape: bit length (uniform), that many raw bits, sign
@@ -59,7 +61,7 @@ class ClassTables:
     frequencies: int32 [T, SYMBOLS]; shared by both frame types.
     shift: float32 [T, 2], how far the reconstruction point of |level| 1 and of larger ones lies towards zero,
         in steps.
-    map_frequencies: int32 [CONTEXTS, CLASSES] of a class given its neighbours' ranks.
+    map_frequencies: int32 [MAP_SETS, CONTEXTS, CLASSES] of a class given its neighbours' ranks; a frame names its set.
     rank: uint8 [CLASSES], a class's bucket (how busy it is) as a neighbour.
     """
 
@@ -72,6 +74,16 @@ class ClassTables:
     @property
     def never(self) -> int:
         return len(self.frequencies)
+
+    @cached_property
+    def map_bits(self) -> np.ndarray:
+        """float32 [MAP_SETS, CONTEXTS, CLASSES]: the code lengths of map_frequencies."""
+        return (FREQUENCY_BITS - np.log2(self.map_frequencies)).astype(np.float32)
+
+    def class_bits(self) -> np.ndarray:
+        """float64 [CLASSES]: bits of a class without context, over all sets."""
+        mass = self.map_frequencies.sum((0, 1))
+        return -np.log2(mass / mass.sum())
 
     def level_bits(self) -> np.ndarray:
         """float32 [T+1, MAX+1]: bits of |level| 0…2L (beyond L: escape); the row `never` allows only 0."""

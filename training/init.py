@@ -27,6 +27,7 @@ from lrae.models.tables import (
     CLASSES,
     ESCAPE,
     LEVELS,
+    MAP_SETS,
     SYMBOLS,
     TRANSFORMS,
     ClassTables,
@@ -35,7 +36,7 @@ from lrae.models.tables import (
 )
 from lrae.training.footage import Clip
 
-ROUNDS, EM_STEPS = 2, 8
+ROUNDS, REGROUPS, EM_STEPS = 2, 2, 6
 BUSY_NORM = 40.0  # blocks of a larger norm (in steps) do not weigh more than this in the PCA
 ACTIVE_NORM = 4.0  # blocks of a smaller norm are skipped anyway
 
@@ -55,7 +56,7 @@ def bootstrap(config: NetworkConfig = NetworkConfig()) -> Model:
         mass = np.exp(-level / np.maximum(spread[:, None], 0.05))
         mass /= mass.sum(1, keepdims=True)
         rows[k] = (mass @ bits[:, : 2 * LEVELS + 1].T).argmin(1)
-    uniform = np.full((CONTEXTS, CLASSES), (1 << 16) // CLASSES, np.int32)
+    uniform = np.full((MAP_SETS, CONTEXTS, CLASSES), (1 << 16) // CLASSES, np.int32)
     shift = np.full((len(frequencies), 2), 0.05, np.float32)
     tables = ClassTables(rows, frequencies, shift, uniform, np.ones(CLASSES, np.uint8))
     return Model(
@@ -167,20 +168,35 @@ def fit_rank(rows: np.ndarray, share: np.ndarray, frequencies: np.ndarray) -> np
     return rank
 
 
-def fit_map(maps: list[np.ndarray], rank: np.ndarray) -> np.ndarray:
-    """Class frequencies by context from maps uint8 [rows, columns]; rare contexts lean on the mean of their ranks."""
-    counts = np.zeros((CONTEXTS, CLASSES))
-    for classes in maps:
-        np.add.at(counts, (contexts(classes[None], rank)[0].ravel(), classes.ravel()), 1)
+def fit_map(maps: list[np.ndarray], rank: np.ndarray, steps: int = 8) -> np.ndarray:
+    """Class frequencies int32 [MAP_SETS, CONTEXTS, CLASSES] from maps uint8 [rows, columns].
+
+    The sets are clusters of frames (EM on code length), started from how busy the frames are.
+    """
+    joint = [contexts(m[None], rank)[0].ravel() * CLASSES + m.ravel() for m in maps]
+    busy = np.argsort(np.argsort([rank[m].mean() for m in maps], kind="stable"))
+    chosen = busy * MAP_SETS // len(maps)
+    for _ in range(steps):
+        groups = [[j for j, s in zip(joint, chosen, strict=True) if s == k] for k in range(MAP_SETS)]
+        tables = np.stack([_context_model(group) for group in groups])
+        bits = -np.log2(tables).reshape(MAP_SETS, -1)
+        chosen = np.array([bits[:, j].sum(1).argmin() for j in joint])
+    return tables
+
+
+def _context_model(joint: list[np.ndarray]) -> np.ndarray:
+    """Frequencies int32 [CONTEXTS, CLASSES] from context·CLASSES + class; rare contexts lean on their mean rank."""
+    flat = np.concatenate(joint) if joint else np.zeros(0, np.int64)
+    counts = np.bincount(flat, minlength=CONTEXTS * CLASSES).reshape(CONTEXTS, CLASSES).astype(float)
     index = np.arange(CONTEXTS)
-    a, b, c = index // BUCKETS**2 % BUCKETS, index // BUCKETS % BUCKETS, index % BUCKETS
-    known = (a > 0) * 1 + (b > 0) + (c > 0)
-    mean = np.where(known > 0, (a + b + c) * 2 // np.maximum(known, 1), 0)
+    ranks = np.stack((index // BUCKETS**2 % BUCKETS, index // BUCKETS % BUCKETS, index % BUCKETS))
+    known = (ranks > 0).sum(0)
+    mean = ranks.sum(0) * 2 // np.maximum(known, 1)
     coarse = np.zeros((mean.max() + 1, CLASSES))
     np.add.at(coarse, mean, counts)
-    coarse = (coarse + 0.5 * counts.sum(0) / max(1, counts.sum()) * CLASSES + 0.02) / 1.0
-    coarse /= coarse.sum(1, keepdims=True)
-    return to_frequencies(counts + 12 * coarse[mean])
+    overall = (counts.sum(0) + 0.1) / (counts.sum() + 0.1 * CLASSES)
+    coarse = (coarse + 8 * overall) / (coarse.sum(1, keepdims=True) + 8)
+    return to_frequencies(counts + 10 * coarse[mean])
 
 
 def em(blocks: np.ndarray, linear: np.ndarray, tables: ClassTables, steps: int, advance=None):
@@ -189,8 +205,7 @@ def em(blocks: np.ndarray, linear: np.ndarray, tables: ClassTables, steps: int, 
     for _ in range(steps):
         quantiser = Quantiser(tables)
         visited, cost = quantiser.class_costs(coefficients)
-        prior = tables.map_frequencies.sum(0) / tables.map_frequencies.sum()
-        classes = (cost - quantiser.rate_weight * np.log2(prior)).argmin(1).astype(np.uint8)
+        classes = (cost + quantiser.rate_weight * tables.class_bits()).argmin(1).astype(np.uint8)
         levels = quantiser.levels(coefficients, classes, visited)
         tables = refit(tables, coefficients, classes, levels)
         if advance:
@@ -205,7 +220,7 @@ def refit(tables: ClassTables, coefficients: np.ndarray, classes: np.ndarray, le
     own = np.abs(coefficients[np.arange(len(classes)), classes % TRANSFORMS])
     shift = fit_shift(own, levels, rows[classes], len(frequencies))
     share = np.bincount(classes, minlength=CLASSES) + 1.0
-    prior = np.repeat(to_frequencies(share)[None], CONTEXTS, 0)
+    prior = np.broadcast_to(to_frequencies(share), (MAP_SETS, CONTEXTS, CLASSES)).copy()
     return replace(
         tables, rows=rows, shift=shift, rank=fit_rank(rows, share, frequencies), map_frequencies=prior
     )
@@ -222,9 +237,10 @@ def first_tables(blocks: np.ndarray, linear: np.ndarray, group: np.ndarray, freq
     place[np.argsort(cost)] = np.arange(len(cost)) / len(cost)
     depth = CLASSES // TRANSFORMS
     classes = (np.minimum(place**2 * depth, depth - 1).astype(int) * TRANSFORMS + group).astype(np.uint8)
-    uniform = np.full((CONTEXTS, CLASSES), (1 << 16) // CLASSES, np.int32)
+    uniform = np.full((MAP_SETS, CONTEXTS, CLASSES), (1 << 16) // CLASSES, np.int32)
     shift = np.full((len(frequencies), 2), 0.05, np.float32)
-    start = ClassTables(np.zeros((CLASSES, CHANNELS), np.uint8), frequencies, shift, uniform, np.ones(CLASSES, np.uint8))
+    rows, rank = np.zeros((CLASSES, CHANNELS), np.uint8), np.ones(CLASSES, np.uint8)
+    start = ClassTables(rows, frequencies, shift, uniform, rank)
     return refit(start, coefficients, classes, levels)
 
 
@@ -248,13 +264,16 @@ def fit_maps(model: Model, clips: list[Clip], rng: np.random.Generator, frames: 
     return replace(model, tables=tables)
 
 
-def initialise(clips: list[Clip], config: NetworkConfig = NetworkConfig(), seed: int = 0, most: int = 90_000) -> Model:
+def initialise(clips: list[Clip], config: NetworkConfig = NetworkConfig(), seed: int = 0, most: int = 60_000) -> Model:
     """The whole of `lrae-train init`; clips from footage.load. Deterministic for a seed."""
     rng = np.random.default_rng(seed)
     model = bootstrap(config)
     with Progress(transient=True) as progress:
-        bar = progress.add_task("init", total=ROUNDS * (len(clips) + 2 * 3 * EM_STEPS) + 2 * len(clips))
-        advance = lambda: progress.advance(bar)  # noqa: E731
+        bar = progress.add_task("init", total=ROUNDS * (len(clips) + 2 * REGROUPS * EM_STEPS) + 2 * len(clips))
+
+        def advance() -> None:
+            progress.advance(bar)
+
         for _ in range(ROUNDS):
             found = collect(model, clips, rng, advance=advance)
             linear, tables = {}, {}
@@ -262,7 +281,7 @@ def initialise(clips: list[Clip], config: NetworkConfig = NetworkConfig(), seed:
                 blocks = found[kind]
                 blocks = blocks[rng.permutation(len(blocks))[:most]].astype(np.float32)
                 group = first_groups(blocks)
-                for _ in range(3):
+                for _ in range(REGROUPS):
                     w = fit_transforms(blocks, group)
                     t = first_tables(blocks, w, np.where(group < 0, 0, group), table_grid())
                     t, classes, active = em(blocks, w, t, EM_STEPS, advance)
@@ -272,3 +291,23 @@ def initialise(clips: list[Clip], config: NetworkConfig = NetworkConfig(), seed:
         for _ in range(2):
             model = fit_maps(model, clips, rng, advance=advance)
     return replace(model, card={"stage": "init", "steps": 0})
+
+
+def refit_tables(model: Model, clips: list[Clip], seed: int = 0, most: int = 60_000) -> Model:
+    """Refit rows, shifts and contexts to what the trained networks leave to code; transforms stay as they are."""
+    rng = np.random.default_rng(seed)
+    with Progress(transient=True) as progress:
+        bar = progress.add_task("refit", total=3 * len(clips) + 2 * EM_STEPS)
+
+        def advance() -> None:
+            progress.advance(bar)
+
+        found, tables = collect(model, clips, rng, advance=advance), {}
+        for kind in KINDS:
+            blocks = found[kind]
+            blocks = blocks[rng.permutation(len(blocks))[:most]].astype(np.float32)
+            tables[kind] = em(blocks, model.linear[kind].numpy(), model.tables[kind], EM_STEPS, advance)[0]
+        model = replace(model, tables=tables)
+        for _ in range(2):
+            model = fit_maps(model, clips, rng, advance=advance)
+    return model

@@ -1,0 +1,132 @@
+"""`lrae-train`: from a folder of videos to weights.
+
+    lrae-train init  VIDEOS --output init.safetensors          # PCA and EM, no gradient: a working codec
+    lrae-train train VIDEOS --weights init.safetensors --run runs/m --minutes 60
+    lrae-train train VIDEOS --run runs/m --resume --minutes 60
+    lrae-train refit VIDEOS --weights runs/m/weights.safetensors --output refit.safetensors
+    lrae-train validate --weights refit.safetensors --against init.safetensors --clips VALIDATION
+    lrae-train pack  VIDEOS --output footage.pack               # one small file, for a machine without the videos
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from pathlib import Path
+
+import cv2
+import torch
+
+from lrae.cli import Parser, run_main
+from lrae.errors import ConfigError
+from lrae.models.store import load_model
+
+
+def parser() -> Parser:
+    """The command line of lrae-train."""
+    top = Parser("lrae-train", description="Train LRAE from a folder of videos.")
+    commands = top.add_subparsers(dest="command", required=True)
+
+    def command(name: str, text: str, data: bool = True) -> Parser:
+        sub = commands.add_parser(name, help=text, description=text)
+        if data:
+            sub.add_argument("data", help="folder of videos, or a file made by `pack`")
+        sub.add_argument("--quiet", action="store_true")
+        return sub
+
+    init = command("init", "transforms by PCA and entropy tables by EM, no gradient")
+    init.add_argument("--output", type=Path, required=True)
+    init.add_argument("--seed", type=int, default=0)
+    init.add_argument("--segments", type=int, default=50, help="runs of 32 frames to use, at most")
+
+    train = command("train", "train the networks on top")
+    train.add_argument("--weights", help="weights to start from (name or file)")
+    train.add_argument("--run", type=Path, required=True, help="folder of checkpoints and logs")
+    train.add_argument("--resume", action="store_true", help="go on from the run's checkpoint")
+    train.add_argument("--minutes", type=float, default=10.0)
+    train.add_argument("--batch", type=int, default=8)
+    train.add_argument("--side", type=int, default=128, help="crop, pixels, a multiple of 16")
+    train.add_argument("--frames", type=int, default=4, help="back-propagation through time, frames")
+    train.add_argument("--rate", type=float, default=4e-4, help="learning rate")
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    train.add_argument("--threads", type=int, default=1, help="torch threads; processes are faster (torchrun)")
+    train.add_argument("--workers", type=int, default=1, help="threads that search motion")
+
+    refit = command("refit", "refit the entropy tables to what the networks leave")
+    refit.add_argument("--weights", required=True)
+    refit.add_argument("--output", type=Path, required=True)
+    refit.add_argument("--seed", type=int, default=0)
+    refit.add_argument("--segments", type=int, default=50)
+
+    pack = command("pack", "pack footage into one file")
+    pack.add_argument("--output", type=Path, required=True)
+    pack.add_argument("--mebibytes", type=float, default=40.0)
+    pack.add_argument("--seed", type=int, default=0)
+
+    validate = command("validate", "closed-loop quality by real bytes", data=False)
+    validate.add_argument("--weights", required=True)
+    validate.add_argument("--against", help="other weights to compare with")
+    validate.add_argument("--clips", default="sample")
+    validate.add_argument("--frames", type=int, default=48)
+    validate.add_argument("--json", type=Path)
+    return top
+
+
+def work(arguments: list[str]) -> int:
+    """Run one command; errors are LraeErrors."""
+    from lrae.codec.lrae import pick_device
+    from lrae.training import footage, init, train, validate
+
+    args = parser().parse_args(arguments)
+    cv2.setNumThreads(1)
+    if args.command == "validate":
+        points = validate.validate(load_model(args.weights), args.clips, args.frames, quiet=args.quiet)
+        old = None
+        if args.against:
+            old = validate.validate(load_model(args.against), args.clips, args.frames, quiet=args.quiet)
+        validate.show(points, old)
+        if args.json:
+            rows = {"weights": validate.as_rows(points), "against": validate.as_rows(old) if old else None}
+            args.json.write_text(json.dumps(rows, indent=1) + "\n")
+        return 0
+    clips = footage.load(args.data, quiet=args.quiet)
+    if args.command == "pack":
+        count = footage.write_pack(clips, args.output, args.mebibytes, args.seed)
+        print(f"{args.output}: {count} pictures, {args.output.stat().st_size / (1 << 20):.1f} MiB")
+        return 0
+    if args.command in ("init", "refit"):
+        random.Random(args.seed).shuffle(clips)
+        clips = clips[: args.segments]
+        if args.command == "init":
+            init.initialise(clips, seed=args.seed).save(args.output)
+        else:
+            init.refit_tables(load_model(args.weights), clips, args.seed).save(args.output)
+        return 0
+    torch.set_num_threads(args.threads)
+    weights = args.weights or (str(args.run / "weights.safetensors") if args.resume else None)
+    if weights is None:
+        raise ConfigError("--weights FILE to start from, or --resume")
+    config = train.TrainConfig(
+        minutes=args.minutes,
+        batch=args.batch,
+        side=args.side,
+        frames=args.frames,
+        rate=args.rate,
+        seed=args.seed,
+        workers=args.workers,
+        quiet=args.quiet,
+    )
+    device = torch.device(pick_device(args.device))
+    model = train.train(load_model(weights), clips, args.run, config, args.resume, device)
+    print(f"{args.run / 'weights.safetensors'}: {model.card['steps']} steps")
+    return 0
+
+
+def main() -> int:
+    return run_main(work, sys.argv[1:])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
