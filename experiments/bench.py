@@ -38,17 +38,13 @@ def build_parser() -> argparse.ArgumentParser:
     common.add_argument("--threads", type=_count, help="torch's threads (default: torch decides)")
     commands = parser.add_subparsers(dest="command", required=True)
 
-    sub = commands.add_parser(
-        "rd", parents=[common], help="bits and quality without loss, against x264, x265"
-    )
+    sub = commands.add_parser("rd", parents=[common], help="bits and quality without loss, against x264, x265")
     sub.set_defaults(run=run_rd)
     sub.add_argument("--q", type=_levels, default=QS, help="comma-separated q, 0 to 63, at least 4 of them")
     packets = "packets per frame (default 1; 0: as a session would cut it)"
     sub.add_argument("--packets", type=int, default=1, choices=range(65), metavar="K", help=packets)
     sub.add_argument("--anchors", type=_anchors, default=DEFAULT_ANCHORS, help=f"of {', '.join(ANCHORS)}")
-    sub.add_argument(
-        "--reuse", type=Path, metavar="FILE", help="take the anchors' points from an earlier --json"
-    )
+    sub.add_argument("--reuse", type=Path, metavar="FILE", help="take the anchors' points from an earlier --json")
     sub.add_argument("--plot", type=Path, metavar="FILE.png")
 
     sub = commands.add_parser("speed", parents=[common], help="frames per second, by stage")
@@ -113,9 +109,7 @@ def run_speed(args: argparse.Namespace, console: Console) -> dict:
         raise ConfigError("speed takes one q")
     clips = find_clips(args.clips or SPEED_CLIP)
     with progress(len(clips) * len(args.sizes) + 1) as step:
-        result = speed.measure(
-            clips, args.frames, args.model, args.q[0], args.sizes, device=args.device, step=step
-        )
+        result = speed.measure(clips, args.frames, args.model, args.q[0], args.sizes, device=args.device, step=step)
     for table in speed_tables(result):
         console.print(table)
     return result

@@ -169,9 +169,7 @@ def measure(
     return {
         "bd_rate": compare(means, "bpp"),
         "bd_rate_wire": compare(means, "wire_bpp"),
-        "bd_rate_clip_mean": {
-            anchor: _mean([c["bd_rate"][anchor] for c in clips.values()]) for anchor in anchors
-        },
+        "bd_rate_clip_mean": {anchor: _mean([c["bd_rate"][anchor] for c in clips.values()]) for anchor in anchors},
         "model_hash": weights,
         "points": _plain(means),
         "clips": {name: {**c, "points": _plain(c["points"])} for name, c in clips.items()},
