@@ -47,9 +47,7 @@ def test_x264_makes_one_intra_frame_over_a_scene_cut_and_carries_no_banner():
     frames = [Frame(rng.integers(0, 256, (48, 64), np.uint8), half, half) for _ in range(3)]
     video = read_clip("synthetic:64x48@30x1").format
     units = encode_stream(frames, video, "x264-veryfast", 30)
-    kinds = [
-        {unit[i + 3] & 31 for i in range(len(unit) - 3) if unit[i : i + 3] == b"\0\0\1"} for unit in units
-    ]
+    kinds = [{unit[i + 3] & 31 for i in range(len(unit) - 3) if unit[i : i + 3] == b"\0\0\1"} for unit in units]
     assert kinds == [{7, 8, 5}, {1}, {1}]
     assert all(b"x264" not in unit for unit in units)
 

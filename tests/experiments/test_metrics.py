@@ -10,9 +10,7 @@ from lrae.experiments.metrics import mean_psnr_yuv, psnr_plane, psnr_planes, psn
 
 
 def flat(y, u, v):
-    return Frame(
-        np.full((32, 48), y, np.uint8), np.full((16, 24), u, np.uint8), np.full((16, 24), v, np.uint8)
-    )
+    return Frame(np.full((32, 48), y, np.uint8), np.full((16, 24), u, np.uint8), np.full((16, 24), v, np.uint8))
 
 
 def test_psnr_of_a_constant_error_is_its_formula_and_identical_is_100():
