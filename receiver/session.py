@@ -31,6 +31,7 @@ FEEDBACK_WAITING, FEEDBACK_IDLE, STATS_EVERY = 0.1, 0.25, 1.0
 ANSWER_EVERY = 0.1  # seconds between answers to packets of streams that we do not have
 MAX_PAST = 32  # streams whose end is remembered
 MAX_UNDECIDED = 32  # frames; a decoder that falls further behind drops everything up to an intra frame
+CAUGHT_UP = 2  # frames: now an intra frame is welcome again
 MAX_OUT = 256  # datagrams that wait to be sent
 
 _Peer = tuple[Hashable, int]
@@ -58,6 +59,7 @@ class ReceiverSession:
         self._buffer = JitterBuffer(self._deadline, stream is None or stream.config.realtime)
         self._fates: deque[int] = deque(maxlen=MAX_REPORTED)  # newest first
         self._undecided = 0  # frames handed to the shell that it has not decoded yet
+        self._overloaded = False
         self._fated = 0  # unbounded number of the newest fate
         self._received, self._sequence, self._arrival = 0, 0, now
         self._shown = self._partial = self._lost = 0
@@ -119,6 +121,7 @@ class ReceiverSession:
         self._partial += 0 < len(used) < due.frame.header.packets if due.frame.header else 0
         self._feedback_at = now
         self._undecided -= 1
+        self._overloaded = self._overloaded and self._undecided > CAUGHT_UP
         self._release(now)
 
     def stop(self, reason: str, now: float) -> None:
@@ -204,6 +207,9 @@ class ReceiverSession:
         if not self._accepted:
             self._drop("early")
             return
+        if self._overloaded:
+            self._drop("overload")
+            return
         sequence = unwrap(packet.sequence, self._sequence)
         if self._received == 0 or sequence > self._sequence:
             self._sequence, self._arrival = sequence, now
@@ -232,7 +238,7 @@ class ReceiverSession:
             self._undecided += 1
             self._events.append(FrameDue(frame, self._stream, now))
         if self._undecided >= MAX_UNDECIDED:
-            self._drop("overload")
+            self._overloaded = True
             self._buffer.reset()
         if self._buffer.finished and not self._undecided:
             self._end("end of stream", True)
@@ -254,7 +260,7 @@ class ReceiverSession:
     def _feedback(self, now: float) -> Feedback:
         return Feedback(
             self._stream.config.stream,
-            self._buffer.wants_intra,
+            self._buffer.wants_intra and not self._overloaded,
             wrap(self._sequence),
             wrap(self._received),
             wrap(round(self._arrival * 1e6)),

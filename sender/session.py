@@ -19,6 +19,7 @@ from lrae.codec.wire import (
     parse_packet,
 )
 from lrae.codec.wire.data import capture_stamp
+from lrae.codec.wire.feedback import indices
 from lrae.codec.wire.serial import difference, wrap
 from lrae.errors import WireError
 from lrae.sender.events import Connected, Disconnected, Ended, Event, News, Notice, Refused
@@ -215,7 +216,7 @@ class SenderSession:
         for number, used in packet.frames():
             if number in self._flight:
                 del self._flight[number]
-                self._confirmed.append((number, used))
+                self._confirmed.append((number, indices(used)))
         if packet.used:
             oldest = wrap(packet.newest - len(packet.used) + 1)
             while self._flight and difference(next(iter(self._flight)), oldest) < 0:

@@ -36,11 +36,9 @@ class Feedback:
     newest: int = 0
     used: tuple[int, ...] = ()
 
-    def frames(self) -> Iterable[tuple[int, frozenset[int]]]:
-        """(frame number, payload indices used), oldest first."""
-        for back in range(len(self.used) - 1, -1, -1):
-            bits = self.used[back]
-            yield wrap(self.newest - back), frozenset(i for i in range(bits.bit_length()) if bits >> i & 1)
+    def frames(self) -> list[tuple[int, int]]:
+        """(frame number, bitmap of the payloads used), oldest first."""
+        return [(wrap(self.newest - back), self.used[back]) for back in range(len(self.used) - 1, -1, -1)]
 
     def __bytes__(self) -> bytes:
         head = _HEADER.pack(
@@ -69,17 +67,16 @@ class Feedback:
         flags, sequence, received, arrival, hold, newest, count = _HEADER.unpack_from(body)
         if flags & ~_INTRA or count > MAX_REPORTED:
             raise WireError(f"FEEDBACK has flags {flags} and {count} frames")
-        used, at = [], _HEADER.size
+        used, at, size = [], _HEADER.size, len(body)
         for _ in range(count):
-            length = body[at] if at < len(body) else MAX_PACKETS
-            at += 1
-            if length > MAX_PACKETS // 8 or at + length > len(body):
+            end = at + 1 + body[at] if at < size else size + 1
+            if end > size or end > at + 1 + MAX_PACKETS // 8:
                 raise WireError("FEEDBACK is truncated")
-            if length and not body[at + length - 1]:
+            if end > at + 1 and not body[end - 1]:
                 raise WireError("FEEDBACK has a bitmap with a trailing zero")
-            used.append(int.from_bytes(body[at : at + length], "little"))
-            at += length
-        if at != len(body):
+            used.append(int.from_bytes(body[at + 1 : end], "little"))
+            at = end
+        if at != size:
             raise WireError("FEEDBACK has trailing bytes")
         return cls(stream, bool(flags), sequence, received, arrival, hold, newest, tuple(used))
 
@@ -87,6 +84,11 @@ class Feedback:
 def bitmap(indices: Iterable[int]) -> int:
     """Payload indices as an integer with those bits set."""
     return sum(1 << i for i in set(indices))
+
+
+def indices(bits: int) -> frozenset[int]:
+    """The inverse of bitmap()."""
+    return frozenset(i for i in range(bits.bit_length()) if bits >> i & 1)
 
 
 def _pack_bits(bits: int) -> bytes:

@@ -27,7 +27,7 @@ from lrae.codec.wire import (
     parse_packet,
 )
 from lrae.codec.wire.envelope import Kind, seal
-from lrae.codec.wire.feedback import bitmap
+from lrae.codec.wire.feedback import bitmap, indices
 from lrae.codec.wire.serial import WRAP, difference, unwrap, wrap
 from lrae.errors import WireError
 
@@ -177,8 +177,8 @@ def test_a_peer_of_another_version_is_told_apart_from_garbage():
 
 def test_feedback_names_frames_oldest_first_across_the_wrap_of_frame_numbers():
     feedback = Feedback(1, newest=0, used=(bitmap([0, 2]), 0, bitmap([63])))
-    named = [(WRAP - 2, frozenset({63})), (WRAP - 1, frozenset()), (0, frozenset({0, 2}))]
-    assert list(Feedback.parse(bytes(feedback)).frames()) == named
+    named = [(n, indices(bits)) for n, bits in Feedback.parse(bytes(feedback)).frames()]
+    assert named == [(WRAP - 2, frozenset({63})), (WRAP - 1, frozenset()), (0, frozenset({0, 2}))]
 
 
 @given(st.integers(-(2**31), 2**31 - 1), st.integers(0, 2**40))
