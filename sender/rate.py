@@ -49,12 +49,12 @@ class RateControl:
         q = PRIOR_Q + (math.log2(self.target(intra)) - self._bits_at_prior[intra]) / SLOPE
         return min(Q_LEVELS - 1, max(0, round(q)))
 
-    def learn(self, intra: bool, q: int, bits: float) -> None:
-        """A frame at `q` came to `bits`, whether it is sent or not."""
+    def learn(self, intra: bool, q: int, bits: float, weight: float = 1.0) -> None:
+        """A frame at `q` came to `bits`, whether it is sent or not. weight: 0..1, against what was known."""
         seen = math.log2(max(bits, 1)) - (q - PRIOR_Q) * SLOPE
-        self._bits_at_prior[intra] += LEARN[intra] * (seen - self._bits_at_prior[intra])
+        self._bits_at_prior[intra] += weight * (seen - self._bits_at_prior[intra])
 
     def update(self, intra: bool, q: int, bits: float) -> None:
         """A frame at `q` was sent and took `bits`."""
-        self.learn(intra, q, bits)
+        self.learn(intra, q, bits, LEARN[intra])
         self._debt += bits
