@@ -27,7 +27,7 @@ from lrae.codec.y4m import Y4mReader, frame_bytes, header
 from lrae.errors import ConfigError, LraeError, SinkError, SourceError
 from lrae.experiments.demo_video import Figures, match, read_events, side_by_side, tell
 from lrae.receiver.sink import VIDEO_SUFFIXES, check_sink, open_sink
-from lrae.sender.source import open_source, parse_size
+from lrae.sender.source import open_source, parse_fps, parse_size
 
 START, FINISH, STOP = 90.0, 20.0, 10.0  # seconds: to load and connect; for the last frames; after SIGINT
 POLL = 0.2
@@ -41,6 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--output", default="demo.mp4", metavar="FILE", help="original beside received (default demo.mp4)")
     add("--frames", type=int, default=150, help="how many (default 150)")
     add("--size", type=parse_size, metavar="WxH", help="scale the input")
+    add("--fps", type=parse_fps, metavar="FPS", help="drop or repeat frames of the input")
     add("--loss", default="0.2", help="as lrae-channel takes it, each way (default 0.2)")
     add("--delay", type=float, default=40, metavar="MS", help="of the channel, each way (default 40)")
     add("--deadline", type=float, default=150, metavar="MS", help="of the receiver (default 150)")
@@ -114,7 +115,7 @@ def free_ports(count: int) -> list[int]:
 
 def record(args: argparse.Namespace, path: Path) -> tuple[VideoFormat, int]:
     """Writes the frames to be sent as y4m, so that what is measured is exactly what was sent."""
-    source = open_source(args.input, size=args.size)
+    source = open_source(args.input, size=args.size, fps=args.fps)
     try:
         with path.open("wb") as stream:
             stream.write(header(source.format))
