@@ -15,13 +15,13 @@ import cv2
 import numpy as np
 
 from lrae.codec import motion_coding
-from lrae.codec.motion_field import CELL, LEVELS, LIMIT, MotionField, chroma, dense, grid, spread, warp
+from lrae.codec.motion_field import CELL, LEVELS, LIMIT, MotionField, chroma, dense, grid, warp
 
 __all__ = ["FAST", "GOOD", "Effort", "MotionField", "chroma", "dense", "search", "warp"]
 
 LAMBDA = 0.12  # SSD per bit, in squared quantiser steps
 LEAF_BITS, SPLIT_BITS = 0.3, 1.0  # side costs of the first tree, before neighbours are known
-STILL_BITS, NEW_BITS = 0.5, 3.0
+STILL_BITS, NEW_BITS = 1.0, 5.0
 STIFFNESS = 0.02  # squared grey levels per pixel and (quarter-pel)^2: holds vectors where there is no texture
 QUARTER = 0.25
 
@@ -85,7 +85,8 @@ class _Distortion:
         self.thin_current, self.thin_grid = self.current[1::2].copy(), self.grid[1::2].copy()
 
     def still(self) -> np.ndarray:
-        return self._error(self.current, self.reference)
+        """Without motion, on the rows that moved(thin=True) looks at: the two are to be compared."""
+        return self._error(self.thin_current, self.reference[1::2])
 
     def moved(self, vectors: np.ndarray, thin: bool = False, interpolation: int = cv2.INTER_CUBIC) -> np.ndarray:
         """vectors: integers [H/8, W/8, 2]; thin: look at every second row only."""
@@ -217,4 +218,21 @@ def _refine(field: MotionField, distortion: _Distortion, effort: Effort) -> Moti
         best = np.stack(options)[np.argmin(np.add(distortions, rates), 0), np.arange(leaves.count)]
         colour = (leaves.y >> leaves.level) + (leaves.x >> leaves.level) + turn & 1
         vectors = np.where(colour[:, None] == 1, best, vectors)
-    return MotionField(vectors[leaves.of_cell].astype(np.int16), field.size)
+    return _join(MotionField(vectors[leaves.of_cell].astype(np.int16), field.size))
+
+
+def _join(field: MotionField) -> MotionField:
+    """Four leaves with one vector become one."""
+    rows, columns = field.size.shape
+    size = field.size
+    for level in range(1, LEVELS):
+        n = 1 << level
+        grid_size = -(-rows // n), -(-columns // n)
+        margin = (0, grid_size[0] * n - rows), (0, grid_size[1] * n - columns)
+        vectors = np.pad(field.vectors, (*margin, (0, 0)), mode="edge")
+        sizes = np.pad(size, margin, mode="edge").reshape(grid_size[0], n, grid_size[1], n)
+        first = _repeat(vectors[::n, ::n], level)
+        same = (vectors == first).all(2).reshape(sizes.shape).all((1, 3))
+        joined = same & (sizes == level + 2).all((1, 3))
+        size = np.where(_repeat(joined, level)[:rows, :columns], np.uint8(level + 3), size)
+    return MotionField(field.vectors, size)

@@ -31,14 +31,9 @@ class MotionField:
 
 def dense(field: MotionField) -> np.ndarray:
     """Per-pixel displacement, float32 [H, W, 2] in pixels: every cell's own vector. warp() does the smoothing."""
-    return spread(field.vectors, CELL) * np.float32(0.25)
-
-
-def spread(cells: np.ndarray, cell: int) -> np.ndarray:
-    """Integers [rows, columns, 2] -> float32 [rows * cell, columns * cell, 2]."""
-    rows, columns = cells.shape[:2]
-    size = columns * cell, rows * cell
-    return cv2.resize(cells.astype(np.float32), size, interpolation=cv2.INTER_NEAREST)
+    rows, columns = field.size.shape
+    vectors = field.vectors * np.float32(0.25)
+    return cv2.resize(vectors, (columns * CELL, rows * CELL), interpolation=cv2.INTER_NEAREST)
 
 
 def chroma(displacement: np.ndarray) -> np.ndarray:

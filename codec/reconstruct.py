@@ -88,26 +88,38 @@ def warp_packed(packed: torch.Tensor, field: np.ndarray) -> torch.Tensor:
     planes = unpack(packed)
     half = motion_field.chroma(field)
     if packed.device.type == "cpu":
-        fields = (field, half, half)
+        fields = (field, 8), (half, 4), (half, 4)
         moved = [
-            torch.from_numpy(motion_field.warp(plane[0, 0].numpy(), f))[None, None]
-            for plane, f in zip(planes, fields, strict=True)
+            torch.from_numpy(motion_field.warp(plane[0, 0].numpy(), f, cell))[None, None]
+            for plane, (f, cell) in zip(planes, fields, strict=True)
         ]
         return pack(*moved)
-    luma = warp_torch(planes[0], torch.from_numpy(field)[None].to(packed.device))
-    chroma = warp_torch(torch.cat(planes[1:], 1), torch.from_numpy(half)[None].to(packed.device))
+    luma = warp_torch(planes[0], torch.from_numpy(field)[None].to(packed.device), 8)
+    chroma = warp_torch(torch.cat(planes[1:], 1), torch.from_numpy(half)[None].to(packed.device), 4)
     return pack(luma, chroma[:, :1], chroma[:, 1:])
 
 
-def warp_torch(planes: torch.Tensor, field: torch.Tensor) -> torch.Tensor:
-    """planes [B,C,H,W] sampled bilinearly at p + field [B,H,W,2] (pixels, x then y); the border is repeated."""
+def warp_torch(planes: torch.Tensor, field: torch.Tensor, cell: int) -> torch.Tensor:
+    """motion_field.warp for planes [B,C,H,W] and displacements [B,H,W,2] constant in cells of `cell` pixels."""
+    sides = [motion_field.overlap(side, cell) for side in planes.shape[-2:]]
+    (rows, row_weight), (columns, column_weight) = [
+        (torch.from_numpy(other).to(field.device), torch.from_numpy(weight).to(field.device)) for other, weight in sides
+    ]
+    own = sample_torch(planes, field, "bicubic")
+    vertical = sample_torch(planes, field[:, rows], "bilinear")
+    horizontal = sample_torch(planes, field[:, :, columns], "bilinear")
+    return own + row_weight[:, None] * (vertical - own) + column_weight * (horizontal - own)
+
+
+def sample_torch(planes: torch.Tensor, field: torch.Tensor, mode: str) -> torch.Tensor:
+    """planes [B,C,H,W] at p + field [B,H,W,2] (pixels, x then y); the border is repeated."""
     height, width = planes.shape[-2:]
     x = torch.arange(width, device=planes.device, dtype=torch.float32)
     y = torch.arange(height, device=planes.device, dtype=torch.float32)
     grid = torch.stack(
         ((x + field[..., 0]) * (2 / (width - 1)) - 1, (y[:, None] + field[..., 1]) * (2 / (height - 1)) - 1), -1
     )
-    return F.grid_sample(planes, grid, "bilinear", "border", align_corners=True)
+    return F.grid_sample(planes, grid, mode, "border", align_corners=True)
 
 
 def warp_memory(memory: torch.Tensor, field: np.ndarray) -> torch.Tensor:
@@ -115,4 +127,4 @@ def warp_memory(memory: torch.Tensor, field: np.ndarray) -> torch.Tensor:
     rows, columns = memory.shape[-2:]
     small = field.reshape(rows, 8, columns, 8, 2).mean((1, 3), dtype=np.float32) / 8
     grid = torch.from_numpy(small)[None].to(memory.device)
-    return warp_torch(memory.float(), grid)
+    return sample_torch(memory.float(), grid, "bilinear")
