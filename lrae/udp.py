@@ -80,7 +80,8 @@ def open_socket(address: Address, listen: bool) -> socket.socket:
         found = socket.getaddrinfo(*address, type=socket.SOCK_DGRAM)
     except OSError as error:
         raise ConfigError(f"cannot look up {address[0]}: {error.strerror}") from None
-    family, kind, protocol, _, resolved = found[0]
+    # of localhost, both sides must take the same one
+    family, kind, protocol, _, resolved = min(found, key=lambda f: f[0] != socket.AF_INET)
     sock = socket.socket(family, kind, protocol)
     sock.setblocking(False)
     for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):

@@ -34,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--input", required=True, help="file, camera index, URL, - (y4m on stdin), sample, synthetic:")
     add("--to", default="127.0.0.1:8080", metavar="ADDRESS", help="receiver (default 127.0.0.1:8080)")
-    add("--bitrate", metavar="RATE", help="bit/s with headers; 400k and 1.5M are understood")
+    add("--bitrate", metavar="RATE", help=f"bit/s with headers, such as 400k or 1.5M (default {DEFAULT_BPP} bit/pixel)")
     add("--q", type=int, metavar="Q", help=f"fixed quality 0 to {Q_LEVELS - 1} instead of a bitrate")
     add("--size", metavar="WxH", help="scale the input")
     add("--fps", metavar="FPS", help="drop or repeat frames to this rate")

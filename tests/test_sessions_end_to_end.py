@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from collections import Counter
 from dataclasses import replace
 
@@ -12,7 +13,9 @@ import pytest
 from lrae.channel.config import LinkConfig
 from lrae.channel.link import Link
 from lrae.channel.loss import Bernoulli
-from lrae.codec.wire import ByeCode, Config
+from lrae.codec.types import FrameHeader, VideoFormat
+from lrae.codec.wire import ByeCode, Config, DataPacket
+from lrae.codec.wire.serial import wrap
 from lrae.receiver.events import FrameDue, StreamEnded, StreamStarted
 from lrae.receiver.session import ReceiverSession
 from lrae.sender.encoding import FrameEncoder
@@ -328,3 +331,28 @@ def test_intact_packets_in_any_order_from_anybody_raise_nothing_and_stay_bounded
         assert len(receiver.datagrams_to_send(now)) <= 256
         sender.datagrams_to_send(now)
         assert len(due) <= 200
+
+
+def test_the_memory_of_a_receiver_is_flat_over_ten_thousand_frames():
+    receiver, marks = ReceiverSession(0.15), []
+    config = Config(5, VideoFormat(64, 48), "m", "0" * 16)
+    receiver.receive_datagram(bytes(config), "a", 0.0)
+    receiver.accept(receiver.next_event(), 0.0)
+    rng = random.Random(1)
+    tracemalloc.start()
+    for number in range(10_001):
+        now = number / 30
+        header = FrameHeader(number, number == 0, 30, 2, 0, max(0, number - 1))
+        for index in range(2):
+            if number == 0 or rng.random() > 0.1:
+                packet = DataPacket(5, 2 * number + index, wrap(number * 33_333), header, index, bytes(500))
+                receiver.receive_datagram(bytes(packet), "a", now)
+        receiver.handle_timer(now)
+        while event := receiver.next_event():
+            receiver.decoded(event, frozenset(event.frame.payloads), now)
+        receiver.datagrams_to_send(now)
+        if number % 2000 == 0:
+            marks.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    assert receiver.stats.frames > 9_990
+    assert max(marks[1:]) - min(marks[1:]) < 200_000, "bytes; keeping the packets would take 9 million"

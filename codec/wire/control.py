@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, fields
 from enum import IntEnum
 from fractions import Fraction
+from functools import cache
 from typing import Any, ClassVar, Self
 
 import msgpack
@@ -18,6 +19,12 @@ MAX_TEXT = 160
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 _HASH = re.compile(r"[0-9a-f]{16}")
 _LIMIT = 1 << 53
+
+
+@cache
+def _names(packet: type) -> tuple[str, ...]:
+    """The keys of a packet's map: its fields without the stream id, which is in the envelope."""
+    return tuple(field.name for field in fields(packet) if field.name != "stream")
 
 
 class ByeCode(IntEnum):
@@ -38,8 +45,8 @@ class _Control:
 
     def __bytes__(self) -> bytes:
         self.check()
-        names = [f.name for f in fields(self) if f.name != "stream"]  # type: ignore[arg-type]
-        return seal(self.KIND, self.stream, msgpack.packb({n: self._to_wire(n) for n in names}))
+        values = {name: self._to_wire(name) for name in _names(type(self))}
+        return seal(self.KIND, self.stream, msgpack.packb(values))
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
@@ -55,7 +62,7 @@ class _Control:
             values = msgpack.unpackb(body, use_list=False, strict_map_key=True)
         except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException):
             raise WireError(f"{cls.KIND.name} is not msgpack") from None
-        names = [f.name for f in fields(cls) if f.name != "stream"]  # type: ignore[arg-type]
+        names = _names(cls)
         if not isinstance(values, dict) or set(values) != set(names):
             raise WireError(f"{cls.KIND.name} has other fields than {', '.join(names)}")
         packet = cls(stream=stream, **{n: cls._from_wire(n, values[n]) for n in names})
@@ -169,8 +176,8 @@ class Stats(_Control):
     dropped: int  # datagrams refused, for whatever reason
 
     def check(self) -> None:
-        for field in fields(self)[1:]:
-            self._int(field.name, 0, _LIMIT)
+        for name in _names(Stats):
+            self._int(name, 0, _LIMIT)
 
 
 @dataclass(frozen=True)
