@@ -13,7 +13,7 @@ import torch
 
 from lrae.codec import motion_field
 from lrae.codec.quantiser import Quantiser, dequantise
-from lrae.codec.reconstruct import warp_torch
+from lrae.codec.reconstruct import sample_torch, warp_torch
 from lrae.models.blocks import clip, from_blocks, pack, to_blocks, unpack
 from lrae.models.network import LraeNetwork
 from lrae.models.rates import frame_q, step_of
@@ -115,9 +115,9 @@ class Stepper:
         half = torch.from_numpy(np.stack([motion_field.chroma(f) for f in fields])).to(self.device)
         batch, height, width = fields.shape[:3]
         small = fields.reshape(batch, height // 8, 8, width // 8, 8, 2).mean((2, 4), dtype=np.float32) / 8
-        chroma = warp_torch(torch.cat((u, v), 1), half)
-        warped = pack(warp_torch(y, field), chroma[:, :1], chroma[:, 1:])
-        return warped, warp_torch(self.memory, torch.from_numpy(small).to(self.device))
+        chroma = warp_torch(torch.cat((u, v), 1), half, 4)
+        warped = pack(warp_torch(y, field, 8), chroma[:, :1], chroma[:, 1:])
+        return warped, sample_torch(self.memory, torch.from_numpy(small).to(self.device), "bilinear")
 
     def run(self, frames: int, intra_batch: int) -> tuple[torch.Tensor, dict[str, float]]:
         """`frames` frames of all streams and one intra batch: (loss, means to log)."""
