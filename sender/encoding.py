@@ -67,30 +67,33 @@ class FrameEncoder:
             self.skipped += 1
             return None
         start = self._clock()
-        encoded, after = self._encode(frame, q, intra, news.loss)
+        encoded, after, q = self._encode(frame, q, intra, news.loss)
+        intra = encoded.header.intra
         if isinstance(self._q, RateControl):
             if intra and size_bits(encoded) > TOO_BIG * self._q.target(True):
                 self._q.learn(True, q, size_bits(encoded))
-                q = self._q.fitting(True)
-                encoded, after = self._encode(frame, q, intra, news.loss)
+                encoded, after, q = self._encode(frame, self._q.fitting(True), intra, news.loss)
             self._q.update(intra, q, size_bits(encoded))
         self._encode_time += 0.1 * (self._clock() - start - self._encode_time)
         self._tracker.sent(encoded, after)
         self._number = wrap(self._number + 1)
         return encoded
 
-    def _encode(self, frame: Frame, q: int, intra: bool, loss: float) -> tuple[EncodedFrame, object]:
+    def _encode(self, frame: Frame, q: int, intra: bool, loss: float) -> tuple[EncodedFrame, object, int]:
+        """(frame, state, q used). What does not fit its packets is tried as an intra frame, then coarser."""
         tracker = self._tracker
         state = self._encoder.initial_state() if tracker.state is None else tracker.state
         room = MTU - DATA_OVERHEAD
-        hints = EncodeHints(intra, self._packets, self._layout, side_copies(loss), room)
         while True:
+            hints = EncodeHints(intra, self._packets, self._layout, side_copies(loss), room)
             encoded, after = self._encoder.encode(state, frame, self._number, q, hints, tracker.number)
             if max(map(len, encoded.payloads)) <= room:
-                return encoded, after
-            if q == 0:
-                raise ConfigError("a frame is too large for 64 packets even at the lowest quality")
-            q = max(0, q - COARSER)
+                return encoded, after, q
+            if intra and q == 0:
+                raise ConfigError(f"a frame does not fit {MAX_PACKETS} packets even at the lowest quality")
+            if intra:
+                q = max(0, q - COARSER)
+            intra = True  # new scenes are cheaper without motion
 
     def _resync(self, news: News) -> None:
         """Replays a loss if there is time; if not, time is saved up and the codec bears the mismatch."""

@@ -213,4 +213,5 @@ class Program:
                 f"{peer.lost} from none"
             )
         if self._ended and not self._ended.confirmed:
-            self._display.say(f"the receiver at {self._peer} did not confirm the end")
+            what = "did not confirm the end" if self._connected_once else "never answered"
+            self._display.say(f"the receiver at {self._peer} {what}")

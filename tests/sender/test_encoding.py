@@ -63,6 +63,19 @@ def test_a_frame_that_does_not_fit_is_encoded_coarser(small_format, picture, fak
     assert encoded.header.q > 10
 
 
+def test_an_inter_frame_that_does_not_fit_becomes_an_intra_frame(small_format, picture, fake_codec):
+    class Wild(fake_codec):
+        def encode(self, state, frame, number, q, hints=EncodeHints(), reference=0):
+            encoded, after = super().encode(state, frame, number, q, hints, reference)
+            size = 10 if hints.intra or number != 2 else 5000
+            object.__setattr__(encoded, "payloads", tuple(bytes(size) for _ in encoded.payloads))
+            return encoded, after
+
+    encoder = FrameEncoder(Wild(small_format), 40)
+    headers = [encoder.encode(picture(n), News()).header for n in range(4)]
+    assert [(h.intra, h.q) for h in headers] == [(True, 40), (False, 40), (True, 40), (False, 40)]
+
+
 def test_a_first_frame_far_over_its_target_is_encoded_again(small_format, picture, fake_codec):
     class Costly(fake_codec):
         def encode(self, state, frame, number, q, hints=EncodeHints(), reference=0):
