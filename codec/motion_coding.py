@@ -20,20 +20,24 @@ from lrae.codec.motion_field import CELL, LEVELS, LIMIT, MotionField
 from lrae.errors import WireError
 
 TOTAL = 1 << 16  # every table's frequencies add up to this
-NEAR = 16  # differences up to +-16 quarter-pel have symbols of their own, larger ones are escaped
-ESCAPE = 2 * NEAR + 1
+NEAR = 8  # differences up to +-8 quarter-pel have symbols of their own
+FAR = 8  # classes of larger ones: 9..10, 11..14, 15..22, ... 263..518, their place within as plain bits
+DIFFERENCES = 2 * (NEAR + FAR) + 1
+AGREEMENTS = 6  # of a leaf's neighbours: none known, all equal, within 2, 6, 16 quarter-pel, further apart
 RAW = 2 * LIMIT + 1
 MEDIAN, OTHER, ZERO, NEW = range(4)  # kinds: the neighbours' median, another neighbour's vector, zero, coded
 SHAPES = {  # name: (contexts, symbols)
     "split": (3 * 5, 2),
-    "kind": (LEVELS * 3 * 2, 4),
-    "dx": (4, ESCAPE + 1),
-    "dy": (4 * 3, ESCAPE + 1),
+    "kind": (LEVELS * AGREEMENTS * 2, 4),
+    "dx": (AGREEMENTS, DIFFERENCES),
+    "dy": (AGREEMENTS * 4, DIFFERENCES),
     "moving": (1, 2),
 }
 
 _FAMILY = constriction.stream.model.Categorical(perfect=False)
-_UNIFORM_RAW = constriction.stream.model.Uniform(RAW)
+_RAW_MODEL = constriction.stream.model.Uniform(RAW)
+_PLAIN = constriction.stream.model.Uniform()
+_POWERS = 1 << np.arange(FAR + 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,8 +110,7 @@ def predict(
     around: np.ndarray, known: np.ndarray, fallback: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """From the neighbours' vectors [n, 8, 2] and which are known [n, 8]: median [n, 2] (`fallback` [2] where
-    none is), other [n, 2]: the first known vector that is not the median, else the median, and agreement [n]:
-    0 none known, 1 all equal, 2 near each other, 3 far apart.
+    none is), other [n, 2]: the first known vector that is not the median, else the median, and agreement [n], 0..5.
     """
     use = known.copy()
     use[:, 4:] &= ~known[:, :4].any(1, keepdims=True)  # corners only where no side is known
@@ -121,17 +124,26 @@ def predict(
     some = differs[pick, first]
     other = np.where(some[:, None], around[pick, first], median)
     spread = np.where(use[..., None], np.abs(around - median[:, None]), 0).max((1, 2))
-    agreement = np.where(~known.any(1), 0, np.where(~some, 1, np.where(spread <= 4, 2, 3)))
+    agreement = np.where(some, 2 + (spread > 2) + (spread > 6) + (spread > 16), known.any(1))
     return median, other, agreement
 
 
 def _kind_context(level: np.ndarray, median: np.ndarray, agreement: np.ndarray) -> np.ndarray:
-    return (level * 3 + np.minimum(agreement, 2)) * 2 + median.any(1)
+    return (level * AGREEMENTS + agreement) * 2 + median.any(1)
 
 
 def _dy_context(agreement: np.ndarray, dx: np.ndarray) -> np.ndarray:
     far = np.abs(dx)
-    return agreement * 3 + (far > 0) + (far > 2)
+    return agreement * 4 + (far > 0) + (far > 2) + (far > NEAR)
+
+
+def _split_difference(difference: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Differences to (symbol, number of plain bits, their value). Class k holds NEAR - 1 + 2^k ... + 2^(k+1) - 1."""
+    size = np.abs(difference)
+    over = np.maximum(size - NEAR + 1, 1)  # 2^k .. 2^(k+1) - 1 in class k, 1 if near
+    extra = np.searchsorted(_POWERS, over, side="right") - 1
+    symbol = np.where(extra > 0, NEAR + extra, size) * np.sign(difference) + NEAR + FAR
+    return symbol, extra, np.where(extra > 0, over - (1 << extra), 0)
 
 
 def _kinds(vectors: np.ndarray, median: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -148,12 +160,9 @@ def vector_bits(
     median, other, agreement = prediction
     kind = _kinds(vectors, median, other)
     difference = vectors - median
-    far = np.abs(difference)
-    symbol = np.minimum(difference + NEAR, ESCAPE)
-    symbol[far > NEAR] = ESCAPE
-    coded = lengths["dx"][agreement, symbol[:, 0]]
+    symbol, extra, _ = _split_difference(difference)
+    coded = lengths["dx"][agreement, symbol[:, 0]] + extra.sum(1)
     coded = coded + lengths["dy"][_dy_context(agreement, difference[:, 0]), symbol[:, 1]]
-    coded += np.log2(RAW) * (far > NEAR).sum(1)
     return lengths["kind"][_kind_context(level, median, agreement), kind] + np.where(kind == NEW, coded, 0)
 
 
@@ -172,7 +181,8 @@ def _split_context(level: int, split: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """Symbols to be coded in one call: table name (None: raw), contexts [n], symbols int32 [n]."""
+    """Symbols to be coded in one call: table name and contexts [n], or None and how many values [n] there are,
+    all as likely; symbols int32 [n]."""
 
     table: str | None
     contexts: np.ndarray
@@ -183,7 +193,7 @@ def runs_of(field: MotionField, anchor: np.ndarray) -> list[Run]:
     """What is coded after the table set, in order. anchor: the global vector, int [2]."""
     runs = [Run("moving", np.zeros(1, np.intp), np.array([anchor.any()], np.int32))]
     if anchor.any():
-        runs.append(Run(None, np.zeros(2, np.intp), (anchor + LIMIT).astype(np.int32)))
+        runs.append(Run(None, np.full(2, RAW), (anchor + LIMIT).astype(np.int32)))
     level_of = field.size.astype(np.intp) - 3
     open_ = None
     for level, cells in _split_passes(*field.size.shape):
@@ -200,8 +210,7 @@ def runs_of(field: MotionField, anchor: np.ndarray) -> list[Run]:
     kind = _kinds(vectors, median, other)
     context = _kind_context(leaves.level, median, agreement)
     difference = vectors - median
-    near = np.abs(difference) <= NEAR
-    symbol = np.where(near, difference + NEAR, ESCAPE).astype(np.int32)
+    symbol, extra, rest = _split_difference(difference)
     y_context = _dy_context(agreement, difference[:, 0])
     for start, stop in zip(leaves.starts[:-1], leaves.starts[1:], strict=True):
         if start == stop:
@@ -211,10 +220,10 @@ def runs_of(field: MotionField, anchor: np.ndarray) -> list[Run]:
         if not len(new):
             continue
         for axis, name, contexts in ((0, "dx", agreement), (1, "dy", y_context)):
-            runs.append(Run(name, contexts[new], symbol[new, axis]))
-            raw = new[~near[new, axis]]
-            if len(raw):
-                runs.append(Run(None, raw, (vectors[raw, axis] + LIMIT).astype(np.int32)))
+            runs.append(Run(name, contexts[new], symbol[new, axis].astype(np.int32)))
+            far = new[extra[new, axis] > 0]
+            if len(far):
+                runs.append(Run(None, 1 << extra[far, axis], rest[far, axis].astype(np.int32)))
     return runs
 
 
@@ -241,7 +250,7 @@ def _length(runs: list[Run], tables: Tables) -> np.ndarray:
     total = np.zeros(tables.sets)
     for run in runs:
         if run.table is None:
-            total += np.log2(RAW) * len(run.symbols)
+            total += np.log2(run.contexts).sum()
         else:
             total += tables.bits[run.table][:, run.contexts, run.symbols].sum(1)
     return total
@@ -272,7 +281,7 @@ def encode(
     coder.encode(np.array([chosen], np.int32), constriction.stream.model.Uniform(max(tables.sets, 2)))
     for run in runs:
         if run.table is None:
-            coder.encode(run.symbols, _UNIFORM_RAW)
+            coder.encode(run.symbols, _PLAIN, run.contexts.astype(np.int32))
         else:
             coder.encode(run.symbols, _FAMILY, tables.probabilities[run.table][chosen][run.contexts])
 
@@ -301,7 +310,7 @@ def _decode(coder, rows: int, columns: int, tables: Tables) -> MotionField:
 
     anchor = np.zeros(2, np.intp)
     if read("moving", np.zeros(1, np.intp))[0]:
-        anchor = coder.decode(_UNIFORM_RAW, 2).astype(np.intp) - LIMIT
+        anchor = coder.decode(_RAW_MODEL, 2).astype(np.intp) - LIMIT
     size = _decode_sizes(read, rows, columns)
     leaves = Leaves(size)
     vectors = np.zeros((leaves.count + 1, 2), np.intp)
@@ -342,9 +351,13 @@ def _decode_phase(coder, read: Callable, around, known, level, anchor) -> np.nda
         contexts = agreement[new]
         for axis, name in ((0, "dx"), (1, "dy")):
             symbol = read(name, contexts)
-            vectors[new, axis] = np.clip(median[new, axis] + symbol - NEAR, -LIMIT, LIMIT)
-            raw = new[symbol == ESCAPE]
-            if len(raw):
-                vectors[raw, axis] = coder.decode(_UNIFORM_RAW, len(raw)) - LIMIT
-            contexts = _dy_context(agreement[new], vectors[new, 0] - median[new, 0])
+            difference = symbol.astype(np.intp) - NEAR - FAR
+            far = np.abs(difference) - NEAR
+            where = np.flatnonzero(far > 0)
+            if len(where):
+                far = far[where]
+                rest = coder.decode(_PLAIN, (1 << far).astype(np.int32))
+                difference[where] = np.sign(difference[where]) * (NEAR - 1 + (1 << far) + rest)
+            contexts = _dy_context(agreement[new], difference)
+            vectors[new, axis] = np.clip(median[new, axis] + difference, -LIMIT, LIMIT)
     return vectors
