@@ -11,6 +11,7 @@ from lrae.codec.wire.serial import unwrap
 
 MAX_GAP = 32  # frames; a wider hole is not extrapolated over, an intra frame is wanted instead
 MAX_JUMP = 10_000  # frames; a number further away belongs to no sane sender
+FLOWING = 0.05  # seconds since its newest packet in which a frame counts as still coming in
 REORDER_FLOOR = 0.015  # seconds
 REORDER_DECAY = 0.995  # per frame: halves in about 140
 OFFSET_WINDOW = 5.0  # seconds; the path's delay is the least of the last one to two windows
@@ -38,6 +39,7 @@ class _Pending:
     capture: int  # microseconds, unbounded
     arrived: float
     last_sequence: int
+    latest: float  # when its newest packet arrived
     payloads: dict[int, bytes] = field(default_factory=dict)
     passed: float | None = None  # when a packet that was sent after this frame arrived
 
@@ -67,7 +69,8 @@ class MinimumOffset:
 class JitterBuffer:
     """Bounded reassembly.
 
-    deadline: seconds when a frame is released at the latest, counted as ReadyFrame.delay is.
+    deadline: seconds when an incomplete frame is released, counted as ReadyFrame.delay is; while its packets
+    still come in (a sender that is late itself), it may wait so long from the first of them instead.
     reorder: seconds that a packet may come after ones that were sent later; learned.
     """
 
@@ -119,13 +122,14 @@ class JitterBuffer:
         if frame is None:
             self._newest = max(number, self._newest) if self._pending or self._released else number
             self._capture = unwrap(packet.capture, self._capture)
-            frame = _Pending(packet.header, self._capture, now, last_sequence)
+            frame = _Pending(packet.header, self._capture, now, last_sequence, now)
             self._pending[number] = frame
         elif frame.header != packet.header or frame.last_sequence != last_sequence:
             return "contradiction"
         if packet.index in frame.payloads:
             return "duplicate"
         frame.payloads[packet.index] = packet.payload
+        frame.latest = now
         self._learn_reorder(frame, now)
         self._offset.add(now * 1e6 - frame.capture, now)
         if sequence > self._sequence:
@@ -180,7 +184,8 @@ class JitterBuffer:
         self._pending.clear()
 
     def _deadline(self, frame: _Pending) -> float:
-        return self._earliest(frame.capture, frame.arrived) + self.deadline
+        deadline = self._earliest(frame.capture, frame.arrived) + self.deadline
+        return min(frame.arrived + self.deadline, max(deadline, frame.latest + FLOWING))
 
     def _earliest(self, capture: float, arrived: float) -> float:
         return (capture + self._offset.value) * 1e-6 if self._realtime else arrived

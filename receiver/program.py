@@ -18,6 +18,7 @@ from lrae.receiver.session import ReceiverSession
 from lrae.stats import StatsFile, percentile
 from lrae.udp import SessionPort, on_signal
 
+LINGER = 0.5  # seconds in which a sender whose BYE we have answered may ask again
 MAX_DELAYS = 100_000  # frames whose delay the summary looks at
 
 
@@ -72,6 +73,7 @@ class Program:
                 case StreamEnded():
                     self._conclude(event)
                     if self._once:
+                        await asyncio.sleep(LINGER if event.clean else 0)
                         return 0 if event.clean or self._stopping else 1
             self._port.pump()
         return 0

@@ -25,7 +25,7 @@ from lrae.stats import StatsFile
 from lrae.udp import open_socket, run_loop
 
 DEFAULT_BPP = 0.06  # bits per pixel where neither --bitrate nor --q is given
-QUEUE_SECONDS = 0.25  # what the pacer may hold at most
+QUEUE_SECONDS = 0.1  # what the pacer may hold at most: well below a receiver's deadline
 
 
 def build_parser() -> argparse.ArgumentParser:

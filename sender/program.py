@@ -74,7 +74,8 @@ class Program:
             raise LraeError(f"the receiver at {self._peer} refused: {self._refused}")
         if self._failed is not None:
             raise self._failed
-        return 0 if self._ended.confirmed or (self._stopped and self._frames) else 1
+        arrived = self._connected_once and (self._stopped or not self._session.in_flight)
+        return 0 if self._ended.confirmed or arrived else 1
 
     async def _send_frames(self) -> None:
         self._display.say(f"calling the receiver at {self._peer}")

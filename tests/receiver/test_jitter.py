@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lrae.codec.types import FrameHeader
 from lrae.codec.wire import DataPacket
 from lrae.codec.wire.serial import wrap
-from lrae.receiver.jitter import MAX_GAP, REORDER_FLOOR, JitterBuffer, MinimumOffset
+from lrae.receiver.jitter import FLOWING, MAX_GAP, REORDER_FLOOR, JitterBuffer, MinimumOffset
 
 K, INTERVAL = 2, 0.04
 
@@ -135,7 +135,7 @@ def test_the_least_offset_forgets_what_is_older_than_ten_seconds():
 
 @settings(max_examples=150, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 10**6), st.sampled_from([0, 2**32 - 10]))
-def test_whatever_is_lost_or_reordered_numbers_rise_by_one_and_no_frame_outlives_its_deadline(loss, seed, first):
+def test_whatever_is_lost_or_reordered_numbers_rise_by_one_and_no_frame_waits_for_ever(loss, seed, first):
     rng = random.Random(seed)
     arrivals = []
     for number in range(first, first + 25):
@@ -155,4 +155,19 @@ def test_whatever_is_lost_or_reordered_numbers_rise_by_one_and_no_frame_outlives
     numbers = [frame.number for frame, _ in out]
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
     for frame, at in out:
-        assert frame.delay <= 0.152 or frame.header is None or at == clock
+        assert frame.delay <= 0.1 + 0.152 or frame.header is None or at == clock
+
+
+def test_a_frame_that_its_sender_sends_late_is_not_cut_while_its_packets_come_in():
+    buffer = JitterBuffer(0.15)
+    buffer.add(packet(0, 0), 1.0)
+    buffer.add(packet(0, 1), 1.0)
+    drain(buffer, 1.0)
+    for index, now in enumerate((1.25, 1.26, 1.27)):
+        buffer.add(packet(1, index, k=4), now)
+        assert drain(buffer, now) == []
+    assert buffer.due() == pytest.approx(1.27 + FLOWING)
+    assert drain(buffer, 1.27 + FLOWING) == [(1, (0, 1, 2))]
+    for now in (1.50, 1.54, 1.58, 1.62):
+        buffer.add(packet(2, round((now - 1.5) * 25), k=9), now)
+    assert buffer.due() == pytest.approx(1.65), "not for ever: its deadline counted from its first packet"
