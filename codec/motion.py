@@ -14,8 +14,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from lrae.codec import motion_coding
+from lrae.codec.motion_coding import anchor_of
 from lrae.codec.motion_field import CELL, LEVELS, LIMIT, MotionField, chroma, dense, grid, warp
+from lrae.codec.motion_prediction import Leaves, predict, vector_bits
+from lrae.codec.motion_tables import default_tables
 
 __all__ = ["FAST", "GOOD", "Effort", "MotionField", "chroma", "dense", "search", "warp"]
 
@@ -187,7 +189,7 @@ def _rough_bits(vectors: np.ndarray) -> np.ndarray:
 @functools.cache
 def _bits() -> dict[str, np.ndarray]:
     """Code lengths of kinds and differences, averaged over the table sets."""
-    tables = motion_coding.default_tables()
+    tables = default_tables()
     return {name: table.mean(0) for name, table in tables.bits.items()}
 
 
@@ -195,9 +197,9 @@ def _refine(field: MotionField, distortion: _Distortion, effort: Effort) -> Moti
     """Let leaves take the predicted vector, a neighbour's, zero, or a least-squares correction, where that costs
     less. Each round settles one colour of a checkerboard, whose predictions come from the other one.
     """
-    leaves = motion_coding.Leaves(field.size)
+    leaves = Leaves(field.size)
     vectors = field.vectors[leaves.y, leaves.x].astype(np.intp)
-    anchor = motion_coding.anchor_of(field)
+    anchor = anchor_of(field)
     cells = leaves.of_cell.ravel()
 
     def total(cost: np.ndarray) -> np.ndarray:
@@ -205,7 +207,7 @@ def _refine(field: MotionField, distortion: _Distortion, effort: Effort) -> Moti
 
     for turn in range(effort.newton + effort.rounds):
         around = np.vstack([vectors, np.zeros((1, 2), np.intp)])[leaves.neighbours]
-        prediction = motion_coding.predict(around, leaves.known, anchor)
+        prediction = predict(around, leaves.known, anchor)
         options = [vectors, prediction[0], prediction[1]]
         if turn < effort.newton:
             quadratic = np.stack([total(part) for part in distortion.quadratic(vectors[leaves.of_cell])])
@@ -214,7 +216,7 @@ def _refine(field: MotionField, distortion: _Distortion, effort: Effort) -> Moti
         else:
             options.append(np.zeros_like(vectors))
             distortions = [total(distortion.moved(option[leaves.of_cell], effort.thin)) for option in options]
-        rates = [motion_coding.vector_bits(option, leaves.level, prediction, _bits()) for option in options]
+        rates = [vector_bits(option, leaves.level, prediction, _bits()) for option in options]
         best = np.stack(options)[np.argmin(np.add(distortions, rates), 0), np.arange(leaves.count)]
         colour = (leaves.y >> leaves.level) + (leaves.x >> leaves.level) + turn & 1
         vectors = np.where(colour[:, None] == 1, best, vectors)

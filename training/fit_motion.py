@@ -11,8 +11,10 @@ import av
 import cv2
 import numpy as np
 
-from lrae.codec import motion, motion_coding
+from lrae.codec import motion
 from lrae.codec.motion import MotionField
+from lrae.codec.motion_coding import runs_of
+from lrae.codec.motion_tables import NEW, SHAPES, TOTAL
 
 Counts = dict[str, np.ndarray]
 DEAD_ZONE = 0.64  # rounding threshold, in steps
@@ -24,22 +26,22 @@ def fit(fields: Sequence[MotionField], sets: int = 4, rounds: int = 8) -> dict[s
     The sets are fitted like a vector quantiser: each frame goes to the set that codes it in the fewest bits.
     """
     counts = [count(field) for field in fields]
-    totals = np.array([each["kind"][:, motion_coding.NEW].sum() for each in counts])
+    totals = np.array([each["kind"][:, NEW].sum() for each in counts])
     chosen = np.searchsorted(np.quantile(totals, np.arange(1, sets) / sets), totals)
     for _ in range(rounds):
         tables = _tables(counts, chosen, sets)
         lengths = np.zeros((len(counts), sets))
         for name, table in tables.items():
             used = np.stack([each[name] for each in counts])
-            lengths -= np.tensordot(used, np.log2(table / motion_coding.TOTAL), ((1, 2), (1, 2)))
+            lengths -= np.tensordot(used, np.log2(table / TOTAL), ((1, 2), (1, 2)))
         chosen = lengths.argmin(1)
     return _tables(counts, chosen, sets)
 
 
 def count(field: MotionField) -> Counts:
     """How often each context and symbol is used: name -> [contexts, symbols]."""
-    result = {name: np.zeros(shape) for name, shape in motion_coding.SHAPES.items()}
-    for run in motion_coding.runs_of(field, motion_coding.anchor_of(field)):
+    result = {name: np.zeros(shape) for name, shape in SHAPES.items()}
+    for run in runs_of(field):
         if run.table is not None:
             np.add.at(result[run.table], (run.contexts, run.symbols), 1)
     return result
@@ -47,7 +49,7 @@ def count(field: MotionField) -> Counts:
 
 def _tables(counts: list[Counts], chosen: np.ndarray, sets: int) -> dict[str, np.ndarray]:
     tables = {}
-    for name in motion_coding.SHAPES:
+    for name in SHAPES:
         stacked = np.stack([each[name] for each in counts])
         by_set = np.stack([stacked[chosen == index].sum(0) for index in range(sets)])
         overall = by_set.sum((0, 1)) + 0.5
@@ -61,8 +63,8 @@ def _integers(weights: np.ndarray) -> np.ndarray:
     """Positive integers proportional to weights along the last axis, with the sum 2^16 exactly."""
     symbols = weights.shape[-1]
     share = weights / weights.sum(-1, keepdims=True)
-    result = 1 + np.floor(share * (motion_coding.TOTAL - symbols)).astype(np.int64)
-    rest = motion_coding.TOTAL - result.sum(-1)
+    result = 1 + np.floor(share * (TOTAL - symbols)).astype(np.int64)
+    rest = TOTAL - result.sum(-1)
     np.put_along_axis(
         result,
         result.argmax(-1)[..., None],

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lrae.codec import motion_coding
+from lrae.codec import motion_coding, motion_tables
 from lrae.codec.motion_field import LIMIT, MotionField
+from lrae.codec.motion_prediction import Leaves
 from lrae.errors import WireError
 
 Encoder = constriction.stream.queue.RangeEncoder
@@ -23,7 +24,7 @@ def random_field(rng, rows, columns, spread, still):
             for x in range(0, columns, n):
                 if rng.random() < 0.5 and (size[y : y + n, x : x + n] >= level + 2).all():
                     size[y : y + n, x : x + n] = level + 3
-    leaves = motion_coding.Leaves(size)
+    leaves = Leaves(size)
     vectors = rng.integers(-spread, spread + 1, (leaves.count, 2))
     vectors[rng.random(leaves.count) < still] = 0
     vectors[rng.random(leaves.count) < still] = vectors[0]
@@ -64,7 +65,7 @@ def check(words, rows=14, columns=20):
     except WireError:
         return
     assert np.abs(field.vectors).max() <= LIMIT
-    leaves = motion_coding.Leaves(field.size)
+    leaves = Leaves(field.size)
     np.testing.assert_array_equal(field.size, leaves.level[leaves.of_cell] + 3)
     np.testing.assert_array_equal(field.vectors, field.vectors[leaves.y, leaves.x][leaves.of_cell])
 
@@ -98,16 +99,16 @@ def test_no_motion_is_nearly_free():
 
 
 def test_shipped_tables_are_exact_frequencies():
-    tables = motion_coding.default_tables()
-    for name, shape in motion_coding.SHAPES.items():
-        counts = tables.probabilities[name].astype(np.float64) * motion_coding.TOTAL
+    tables = motion_tables.default_tables()
+    for name, shape in motion_tables.SHAPES.items():
+        counts = tables.probabilities[name].astype(np.float64) * motion_tables.TOTAL
         assert counts.shape == (tables.sets, *shape)
         np.testing.assert_array_equal(counts, np.rint(counts))
-        np.testing.assert_array_equal(counts.sum(-1), motion_coding.TOTAL)
+        np.testing.assert_array_equal(counts.sum(-1), motion_tables.TOTAL)
 
 
 def test_tables_that_do_not_fit_are_refused():
-    tables = motion_coding.default_tables()
+    tables = motion_tables.default_tables()
     wrong = {name: np.ones_like(table, dtype=np.int64) for name, table in tables.bits.items()}
     with pytest.raises(ValueError, match="does not fit"):
-        motion_coding.Tables.of(wrong)
+        motion_tables.Tables.of(wrong)
