@@ -30,7 +30,8 @@ VANISHED = 5.0  # seconds of silence that end a stream
 FEEDBACK_WAITING, FEEDBACK_IDLE, STATS_EVERY = 0.1, 0.25, 1.0
 ANSWER_EVERY = 0.1  # seconds between answers to packets of streams that we do not have
 MAX_PAST = 32  # streams whose end is remembered
-MAX_UNDECIDED = 32  # frames; a decoder that falls further behind drops everything up to an intra frame
+# a decoder that falls further behind drops everything up to an intra frame
+MAX_UNDECIDED, MAX_BEHIND = 32, 1.0  # frames; seconds, of a stream in real time
 CAUGHT_UP = 2  # frames: now an intra frame is welcome again
 MAX_OUT = 256  # datagrams that wait to be sent
 
@@ -58,7 +59,7 @@ class ReceiverSession:
         self._stream, self._accepted, self._heard = stream, False, now
         self._buffer = JitterBuffer(self._deadline, stream is None or stream.config.realtime)
         self._fates: deque[int] = deque(maxlen=MAX_REPORTED)  # newest first
-        self._undecided = 0  # frames handed to the shell that it has not decoded yet
+        self._undecided: deque[float] = deque()  # when frames went to the shell that it has not decoded yet
         self._overloaded = False
         self._fated = 0  # unbounded number of the newest fate
         self._received, self._sequence, self._arrival = 0, 0, now
@@ -120,8 +121,8 @@ class ReceiverSession:
         self._lost += not used
         self._partial += 0 < len(used) < due.frame.header.packets if due.frame.header else 0
         self._feedback_at = now
-        self._undecided -= 1
-        self._overloaded = self._overloaded and self._undecided > CAUGHT_UP
+        self._undecided.popleft()
+        self._overloaded = self._overloaded and len(self._undecided) > CAUGHT_UP
         self._release(now)
 
     def stop(self, reason: str, now: float) -> None:
@@ -235,9 +236,10 @@ class ReceiverSession:
         if self._stream is None or not self._accepted:
             return
         while frame := self._buffer.pop(now):
-            self._undecided += 1
+            self._undecided.append(now)
             self._events.append(FrameDue(frame, self._stream, now))
-        if self._undecided >= MAX_UNDECIDED:
+        behind = now - self._undecided[0] if self._undecided and self._stream.config.realtime else 0.0
+        if len(self._undecided) >= MAX_UNDECIDED or behind > MAX_BEHIND:
             self._overloaded = True
             self._buffer.reset()
         if self._buffer.finished and not self._undecided:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from lrae.codec.types import Frame
 from lrae.errors import LraeError, SourceError
 
-WAITING = 3  # frames between source and encoder
+WAITING = 2  # frames between source and encoder
 JOIN = 1.0  # seconds to wait for a source that blocks
 
 

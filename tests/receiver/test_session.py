@@ -160,13 +160,24 @@ def test_a_refusal_is_repeated_to_a_sender_that_asks_again_without_asking_the_sh
 def test_a_decoder_that_falls_far_behind_skips_to_an_intra_frame(session):
     start(session)
     for number in range(MAX_UNDECIDED + 5):
-        feed(session, data(number), number / 30)
+        feed(session, data(number), number / 60)
     assert session.counts["overload"] == 5
     assert not any(p.intra_wanted for p in feedbacks(session, 1.5)), "not before it has caught up"
     due = []
     while event := session.next_event():
         due.append(event)
     assert len(due) == MAX_UNDECIDED
+    for event in due:
+        session.decoded(event, frozenset({0}), 2.0)
+    assert feedbacks(session, 2.0)[-1].intra_wanted
+
+
+def test_in_real_time_a_decoder_may_not_be_a_second_behind(session):
+    start(session)
+    for number in range(20):
+        feed(session, data(number), number / 10)
+    assert session.counts["overload"] > 5
+    due = [event for event in iter(session.next_event, None)]
     for event in due:
         session.decoded(event, frozenset({0}), 2.0)
     assert feedbacks(session, 2.0)[-1].intra_wanted
