@@ -41,7 +41,7 @@ class Effort:
 
 
 FAST = Effort(finest=2, newton=1, rounds=0, thin=True)
-GOOD = Effort(finest=1, newton=1, rounds=2, thin=False)
+GOOD = Effort(finest=1, newton=1, rounds=1, thin=False)
 
 
 def search(
@@ -86,9 +86,11 @@ class _Distortion:
         self.grid = grid(*current.shape)
         self.thin_current, self.thin_grid = self.current[1::2].copy(), self.grid[1::2].copy()
 
-    def still(self) -> np.ndarray:
-        """Without motion, on the rows that moved(thin=True) looks at: the two are to be compared."""
-        return self._error(self.thin_current, self.reference[1::2])
+    def still(self, thin: bool) -> np.ndarray:
+        """Without motion; to be compared with moved() of the same rows only."""
+        if thin:
+            return self._error(self.thin_current, self.reference[1::2])
+        return self._error(self.current, self.reference)
 
     def moved(self, vectors: np.ndarray, thin: bool = False, interpolation: int = cv2.INTER_CUBIC) -> np.ndarray:
         """vectors: integers [H/8, W/8, 2]; thin: look at every second row only."""
@@ -145,7 +147,7 @@ def _tree(flow: np.ndarray, distortion: _Distortion) -> MotionField:
     mean = cv2.resize(flow, (columns, rows), interpolation=cv2.INTER_AREA) / QUARTER
     quadratic = np.pad(distortion.quadratic(mean), ((0, 0), *margin))
     quadratic[[0, 2]] += 1e-6  # no division by zero where a cell lies outside
-    still = np.pad(distortion.still(), margin)
+    still = np.pad(distortion.still(thin=True), margin)
     best = vectors = size = None
     for level in range(LEVELS):
         if level:
@@ -195,31 +197,37 @@ def _bits() -> dict[str, np.ndarray]:
 
 def _refine(field: MotionField, distortion: _Distortion, effort: Effort) -> MotionField:
     """Let leaves take the predicted vector, a neighbour's, zero, or a least-squares correction, where that costs
-    less. Each round settles one colour of a checkerboard, whose predictions come from the other one.
+    less. Options are measured once a round; then the colours of a checkerboard choose in turn, each at the rates
+    that the choice of the other one left.
     """
     leaves = Leaves(field.size)
     vectors = field.vectors[leaves.y, leaves.x].astype(np.intp)
     anchor = anchor_of(field)
-    cells = leaves.of_cell.ravel()
+    cells, colour = leaves.of_cell.ravel(), (leaves.y >> leaves.level) + (leaves.x >> leaves.level) & 1
 
     def total(cost: np.ndarray) -> np.ndarray:
         return np.bincount(cells, cost.ravel(), leaves.count)
 
+    def predicted() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return predict(np.vstack([vectors, np.zeros((1, 2), np.intp)])[leaves.neighbours], leaves.known, anchor)
+
+    still = total(distortion.still(effort.thin))
     for turn in range(effort.newton + effort.rounds):
-        around = np.vstack([vectors, np.zeros((1, 2), np.intp)])[leaves.neighbours]
-        prediction = predict(around, leaves.known, anchor)
+        prediction = predicted()
         options = [vectors, prediction[0], prediction[1]]
         if turn < effort.newton:
             quadratic = np.stack([total(part) for part in distortion.quadratic(vectors[leaves.of_cell])])
             options.append(_least(quadratic))
             distortions = [_at(quadratic, option) for option in options]
         else:
-            options.append(np.zeros_like(vectors))
             distortions = [total(distortion.moved(option[leaves.of_cell], effort.thin)) for option in options]
-        rates = [vector_bits(option, leaves.level, prediction, _bits()) for option in options]
-        best = np.stack(options)[np.argmin(np.add(distortions, rates), 0), np.arange(leaves.count)]
-        colour = (leaves.y >> leaves.level) + (leaves.x >> leaves.level) + turn & 1
-        vectors = np.where(colour[:, None] == 1, best, vectors)
+            distortions.append(still)
+            options.append(np.zeros_like(vectors))
+        for now in (0, 1):
+            rates = [vector_bits(option, leaves.level, prediction, _bits()) for option in options]
+            best = np.stack(options)[np.argmin(np.add(distortions, rates), 0), np.arange(leaves.count)]
+            vectors = np.where((colour == now)[:, None], best, vectors)
+            prediction = predicted()
     return _join(MotionField(vectors[leaves.of_cell].astype(np.int16), field.size))
 
 
