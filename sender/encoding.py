@@ -17,7 +17,7 @@ from lrae.sender.reference import ReferenceTracker
 
 HISTORY_PIXELS = 64e6  # of all states kept: about 0.4 GB of them in fp32
 HISTORY_FRAMES = 8, 48  # least and most unconfirmed frames kept
-SIDE_LOSS = 0.01  # how often all copies of the side information may be lost
+SIDE_LOSS = {False: 1e-2, True: 1e-4}  # how often inter and intra frames may lose all copies of it
 TOO_BIG = 1.5  # an intra frame this many times over its target is encoded again
 MAX_INTERVAL = 0.5  # seconds; a longer pause between frames saves up no more bits
 COARSER = 6  # steps of q, where a frame does not fit MAX_PACKETS packets
@@ -85,7 +85,7 @@ class FrameEncoder:
         state = self._encoder.initial_state() if tracker.state is None else tracker.state
         room = MTU - DATA_OVERHEAD
         while True:
-            hints = EncodeHints(intra, self._packets, self._layout, side_copies(loss), room)
+            hints = EncodeHints(intra, self._packets, self._layout, side_copies(loss, intra), room)
             encoded, after = self._encoder.encode(state, frame, self._number, q, hints, tracker.number)
             if max(map(len, encoded.payloads)) <= room:
                 return encoded, after, q
@@ -112,10 +112,10 @@ class FrameEncoder:
             self._credit = max(0.0, self._credit - self._pass_time * cost)
 
 
-def side_copies(loss: float) -> int:
+def side_copies(loss: float, intra: bool) -> int:
     """In how many packets the side information travels, so that losing every copy is rare. loss: 0..1."""
     loss = min(max(loss, 0.005), 0.99)
-    return min(MAX_PACKETS, max(1, math.ceil(math.log(SIDE_LOSS) / math.log(loss) - 1e-9)))
+    return min(MAX_PACKETS, max(1, math.ceil(math.log(SIDE_LOSS[intra]) / math.log(loss) - 1e-9)))
 
 
 def size_bits(encoded: EncodedFrame) -> int:
