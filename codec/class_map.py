@@ -6,15 +6,15 @@ vectorised calls of the coder. No state, no float: contexts are integers, probab
 
 from __future__ import annotations
 
-import constriction
 import numpy as np
 
+from lrae.codec.range_coding import Categorical, Uniform
 from lrae.models.tables import CLASSES, FREQUENCY_BITS, MAP_SETS, ClassTables
 
 BUCKETS = 7  # rank 1…6 of a neighbour; 0: outside the frame
 CONTEXTS = 2 * BUCKETS**3
-_FAMILY = constriction.stream.model.Categorical(perfect=False)
-_SET = constriction.stream.model.Uniform(MAP_SETS)
+_FAMILY = Categorical(perfect=False)
+_SET = Uniform(MAP_SETS)
 
 
 def contexts(classes: np.ndarray, rank: np.ndarray) -> np.ndarray:

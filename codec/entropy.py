@@ -8,14 +8,20 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-import constriction
 import numpy as np
 
+from lrae.codec.range_coding import (
+    Categorical,
+    RangeDecoder,
+    RangeEncoder,
+    Uniform,
+    bytes_to_words,
+    contained,
+    words_to_bytes,
+)
 from lrae.errors import WireError
 from lrae.models.tables import CHANNELS, ESCAPE, ESCAPE_LENGTHS, FREQUENCY_BITS, LEVELS, ClassTables
 
-Categorical, Uniform = constriction.stream.model.Categorical, constriction.stream.model.Uniform
-RangeDecoder, RangeEncoder = constriction.stream.queue.RangeDecoder, constriction.stream.queue.RangeEncoder
 _LENGTH, _SIGN, _RAW = Uniform(ESCAPE_LENGTHS), Uniform(2), Uniform()
 
 
@@ -45,23 +51,30 @@ class LevelCoder:
 
     def decode(
         self, payloads: dict[int, bytes], classes: np.ndarray, packet_of: np.ndarray, packets: int
-    ) -> np.ndarray:
-        """The levels int16 [N, CHANNELS] that the given packets (index -> bytes) carry; missing ones are zero."""
+    ) -> tuple[np.ndarray, frozenset[int]]:
+        """The levels int16 [N, CHANNELS] that the given packets (index -> bytes) carry, missing ones zero, and
+        the indices of the packets that could be read."""
         order, bounds = self._order(classes, packet_of, packets)
-        levels = np.zeros(packet_of.size, np.int16)
+        levels, read = np.zeros(packet_of.size, np.int16), []
         for packet, data in payloads.items():
-            coder = RangeDecoder(bytes_to_words(data))
             runs = bounds[packet]
-            if not runs:
+            try:
+                with contained("levels"):
+                    if runs:
+                        levels[order[runs[0][1] : runs[-1][2]]] = self._decode_packet(data, runs)
+            except WireError:
                 continue
-            parts = [coder.decode(self._models[table], end - start) for table, start, end in runs]
-            symbols = np.concatenate(parts)
-            escaped = np.flatnonzero(symbols == ESCAPE)
-            value = symbols - LEVELS
-            if len(escaped):
-                value[escaped] = _decode_escapes(len(escaped), coder)
-            levels[order[runs[0][1] : runs[-1][2]]] = value
-        return levels.reshape(packet_of.shape)
+            read.append(packet)
+        return levels.reshape(packet_of.shape), frozenset(read)
+
+    def _decode_packet(self, data: bytes, runs: list[tuple[int, int, int]]) -> np.ndarray:
+        coder = RangeDecoder(bytes_to_words(data))
+        symbols = np.concatenate([coder.decode(self._models[table], end - start) for table, start, end in runs])
+        escaped = np.flatnonzero(symbols == ESCAPE)
+        value = symbols - LEVELS
+        if len(escaped):
+            value[escaped] = _decode_escapes(len(escaped), coder)
+        return value
 
     def _order(self, classes: np.ndarray, packet_of: np.ndarray, packets: int):
         """Flat indices of all sent symbols sorted by (packet, table), and per packet its (table, start, end) runs."""
@@ -98,16 +111,6 @@ def _decode_escapes(count: int, coder: RangeDecoder) -> np.ndarray:
     if raw.any():
         excess[raw] += coder.decode(_RAW, np.ascontiguousarray(excess[raw]))
     return np.where(sign == 1, -(excess + LEVELS), excess + LEVELS)
-
-
-def words_to_bytes(words: np.ndarray) -> bytes:
-    """Range coder words to bytes; trailing zero bytes are implied."""
-    return words.astype(">u4").tobytes().rstrip(b"\0")
-
-
-def bytes_to_words(data: bytes) -> np.ndarray:
-    """The inverse of words_to_bytes."""
-    return np.frombuffer(data + b"\0" * (-len(data) % 4), ">u4").astype(np.uint32)
 
 
 @lru_cache(maxsize=64)

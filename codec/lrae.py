@@ -113,19 +113,20 @@ class LraeEncoder(_Codec):
     def _packetise(self, coded: CodedFrame, number: int, hints: EncodeHints, reference: int):
         tables = self._core.tables["intra" if coded.intra else "inter"]
         side = payload.encode_side(coded.classes.reshape(self._core.grid), coded.motion, tables)
-        packets = hints.packets or self._packet_count(coded, len(side), hints)
+        fragments = payload.cut(side, hints.max_payload * 3 // 4)
+        packets = max(hints.packets or self._packet_count(coded, len(side), hints), len(fragments))
         while True:
             lattice = packet_lattice(*self._core.grid, packets, hints.layout)
             coder = self._coders["intra" if coded.intra else "inter"]
             levels = coder.encode(coded.levels, coded.classes, lattice, packets)
-            holders = payload.copy_holders(packets, hints.side_copies)
-            texts = tuple(payload.join(side if i in holders else b"", text) for i, text in enumerate(levels))
+            dealt = payload.deal(fragments, packets, hints.side_copies)
+            texts = tuple(payload.join(dealt.get(i), text) for i, text in enumerate(levels))
             largest = max(map(len, texts))
             if largest <= hints.max_payload or packets == MAX_PACKETS:
                 break
             packets = min(MAX_PACKETS, max(packets + 1, math.ceil(packets * largest / hints.max_payload)))
         header = FrameHeader(number, coded.intra, coded.q, packets, hints.layout, reference)
-        return len(side) * len(holders), header, texts
+        return sum(len(fragment.data) for fragment in dealt.values()), header, texts
 
     @staticmethod
     def _packet_count(coded: CodedFrame, side: int, hints: EncodeHints) -> int:
@@ -135,7 +136,8 @@ class LraeEncoder(_Codec):
     def state_after(self, state: State, encoded: EncodedFrame, received: frozenset[int]) -> State:
         """What a receiver in `state` has after getting only `received` of the frame's payloads."""
         header, coded = encoded.header, encoded.meta
-        if not any(payload.split(encoded.payloads[i])[0] for i in received):
+        fragments = (payload.split(encoded.payloads[i])[0] for i in received)
+        if payload.gather(f for f in fragments if f) is None:
             return extrapolate(self, state, header.number)
         if len(received) < header.packets:
             lattice = packet_lattice(*self._core.grid, header.packets, header.layout)
@@ -155,39 +157,47 @@ class LraeDecoder(_Codec):
     ) -> tuple[DecodedFrame, State]:
         """Decode what arrived; with no usable side information the frame is extrapolated."""
         times = [perf_counter()]
-        coded, dropped = self.parse(header, payloads) if header is not None else (None, 0)
+        coded, read = self.parse(header, payloads) if header is not None else (None, frozenset())
         times.append(perf_counter())
         number = header.number if header is not None else state.number + 1
         after = extrapolate(self, state, number) if coded is None else self._apply(state, coded, number)
         times.append(perf_counter())
         frame = self.picture(after, time)
-        used = frozenset() if coded is None else frozenset(payloads)
-        complete = header is not None and not dropped and len(used) == header.packets
+        used = frozenset() if coded is None else read
+        complete = header is not None and len(used) == header.packets
         times.append(perf_counter())
         stages = ("entropy", "synthesis", "picture")
         timing = {name: b - a for name, (a, b) in zip(stages, pairwise(times), strict=True)}
-        return DecodedFrame(frame, used, complete, dropped, timing), after
+        return DecodedFrame(frame, used, complete, len(payloads) - len(read), timing), after
 
-    def parse(self, header: FrameHeader, payloads: Mapping[int, bytes]) -> tuple[CodedFrame | None, int]:
-        """Entropy decoding alone: integers from bytes, no state. Returns (None if no side information, dropped)."""
+    def parse(self, header: FrameHeader, payloads: Mapping[int, bytes]) -> tuple[CodedFrame | None, frozenset[int]]:
+        """Entropy decoding alone: integers from bytes, no state.
+
+        Returns (the frame, None without side information; the indices of the well-formed payloads). WireError:
+        an index that the frame does not have.
+        """
         check_packets(header.packets, payloads)
         tables = self._core.tables["intra" if header.intra else "inter"]
-        texts, found, dropped = {}, None, 0
+        texts, fragments = {}, []
         for index, data in sorted(payloads.items()):
             try:
-                side, texts[index] = payload.split(data)
-                if side and found is None:
-                    found = payload.decode_side(side, *self._core.grid, header.intra, tables)
+                fragment, texts[index] = payload.split(data)
             except WireError:
-                texts.pop(index, None)
-                dropped += 1
-        if found is None:
-            return None, dropped
+                continue
+            if fragment:
+                fragments.append(fragment)
+        try:
+            side = payload.gather(fragments)
+            if side is None:
+                return None, frozenset(texts)
+            found = payload.decode_side(side, *self._core.grid, header.intra, tables)
+        except WireError:
+            return None, frozenset()
         classes = found[0].reshape(-1)
         lattice = packet_lattice(*self._core.grid, header.packets, header.layout)
         coder = self._coders["intra" if header.intra else "inter"]
-        levels = coder.decode(texts, classes, lattice, header.packets)
-        return CodedFrame(header.intra, header.q, classes, levels, found[1]), dropped
+        levels, read = coder.decode(texts, classes, lattice, header.packets)
+        return CodedFrame(header.intra, header.q, classes, levels, found[1]), read
 
 
 def extrapolate(codec: _Codec, state: State, number: int) -> State:

@@ -1,22 +1,26 @@
-"""The bytes of one packet of a frame: [varint side length | side information | levels].
+"""The bytes of one packet of a frame: [head | fragment of the side information | levels].
 
-Side information is the class map and, in inter frames, the motion field, in one range-coded string; it travels in
-`copies` of the frame's packets, in each whole. A packet decodes alone if it, or any other of its frame, has it.
+Side information is the class map and, in inter frames, the motion field, in one range-coded string. Where it
+fits, it is one fragment; a large picture's is cut into several. Every fragment travels in `copies` of the frame's
+packets. A packet decodes if all fragments came, in it or in any other packet of its frame.
+
+    head: LEB128 of 2·length + several (length 0: no fragment here); if several: fragment index, fragment count
 """
 
 from __future__ import annotations
 
-import constriction
+from collections.abc import Iterable
+from dataclasses import dataclass
+
 import numpy as np
 
 from lrae.codec import class_map, motion_coding
-from lrae.codec.entropy import bytes_to_words, words_to_bytes
 from lrae.codec.motion_field import MotionField
+from lrae.codec.range_coding import RangeDecoder, RangeEncoder, bytes_to_words, contained, words_to_bytes
 from lrae.errors import WireError
 from lrae.models.tables import ClassTables
 
-RangeDecoder, RangeEncoder = constriction.stream.queue.RangeDecoder, constriction.stream.queue.RangeEncoder
-MAX_SIDE = (1 << 15) - 1  # bytes
+MAX_FRAGMENTS = 32
 
 
 def encode_side(classes: np.ndarray, motion: MotionField | None, tables: ClassTables) -> bytes:
@@ -33,38 +37,85 @@ def decode_side(
 ) -> tuple[np.ndarray, MotionField | None]:
     """The inverse of encode_side. Damaged bytes decode to some valid map and field or raise WireError."""
     coder = RangeDecoder(bytes_to_words(data))
-    try:
+    with contained("class map"):
         classes = class_map.decode(rows, columns, tables, coder)
-    except (AssertionError, ValueError) as error:
-        raise WireError("damaged class map") from error
     motion = None if intra else motion_coding.decode(coder, rows * 16, columns * 16)
     return classes, motion
 
 
-def copy_holders(packets: int, copies: int) -> frozenset[int]:
-    """Which packets carry a copy of the side information: spread evenly, the first always."""
-    copies = max(1, min(copies, packets))
-    return frozenset(index * packets // copies for index in range(copies))
+@dataclass(frozen=True)
+class Fragment:
+    """Part `index` of `count` of a frame's side information."""
+
+    data: bytes
+    index: int = 0
+    count: int = 1
 
 
-def join(side: bytes, levels: bytes) -> bytes:
-    """One payload; side is empty in packets without a copy."""
-    length = len(side)
-    if length > MAX_SIDE:
-        raise ValueError("side information is too long for its length field")
-    head = bytes([length]) if length < 128 else bytes([128 | length & 127, length >> 7])
-    return head + side + levels
+def cut(side: bytes, largest: int) -> list[Fragment]:
+    """Side information in as few fragments of about equal length as keep each within `largest` bytes."""
+    count = min(MAX_FRAGMENTS, max(1, -(-len(side) // max(1, largest))))
+    size = -(-len(side) // count)
+    parts = [side[i : i + size] for i in range(0, len(side), size)] or [b""]
+    return [Fragment(part, index, len(parts)) for index, part in enumerate(parts)]
 
 
-def split(payload: bytes) -> tuple[bytes, bytes]:
-    """payload -> (side, levels). Raises WireError if it is truncated."""
-    if not payload:
-        raise WireError("payload is empty")
-    length, start = payload[0], 1
-    if length & 128:
-        if len(payload) < 2:
-            raise WireError("payload length is truncated")
-        length, start = length & 127 | payload[1] << 7, 2
+def deal(fragments: list[Fragment], packets: int, copies: int) -> dict[int, Fragment]:
+    """Packet index -> fragment: copies of one fragment far apart, at most one fragment a packet.
+
+    packets must be at least len(fragments); there are fewer copies where the packets do not suffice.
+    """
+    copies = max(1, min(copies, packets // len(fragments)))
+    places = len(fragments) * copies
+    return {j * packets // places: fragments[j % len(fragments)] for j in range(places)}
+
+
+def gather(fragments: Iterable[Fragment]) -> bytes | None:
+    """The side information, None if a fragment is missing. Raises WireError if the fragments contradict."""
+    parts: dict[int, bytes] = {}
+    count = 0
+    for fragment in fragments:
+        if count not in (0, fragment.count):
+            raise WireError("side information is cut in two ways")
+        count = fragment.count
+        parts[fragment.index] = fragment.data
+    return b"".join(parts[i] for i in range(count)) if count and len(parts) == count else None
+
+
+def join(fragment: Fragment | None, levels: bytes) -> bytes:
+    """One payload; fragment None: this packet carries no side information."""
+    if fragment is None:
+        return b"\0" + levels
+    several = fragment.count > 1
+    value, head = 2 * len(fragment.data) + several, bytearray()
+    while value > 127:
+        head.append(128 | value & 127)
+        value >>= 7
+    head.append(value)
+    if several:
+        head += bytes((fragment.index, fragment.count))
+    return bytes(head) + fragment.data + levels
+
+
+def split(payload: bytes) -> tuple[Fragment | None, bytes]:
+    """payload -> (fragment or None, levels). Raises WireError if it is truncated or malformed."""
+    value = start = 0
+    while True:
+        if start >= len(payload) or start > 3:
+            raise WireError("payload head is truncated")
+        value |= (payload[start] & 127) << 7 * start
+        start += 1
+        if payload[start - 1] < 128:
+            break
+    length, index, count = value >> 1, 0, 1
+    if value & 1:
+        if len(payload) < start + 2:
+            raise WireError("payload head is truncated")
+        index, count = payload[start], payload[start + 1]
+        start += 2
+        if not index < count <= MAX_FRAGMENTS:
+            raise WireError("fragment index beyond the fragment count")
     if start + length > len(payload):
         raise WireError("side information is truncated")
-    return payload[start : start + length], payload[start + length :]
+    fragment = Fragment(payload[start : start + length], index, count) if length else None
+    return fragment, payload[start + length :]

@@ -24,6 +24,11 @@ from lrae.models.blocks import PACKED
 from lrae.models.rates import Q_LEVELS
 
 
+# of the outputs, in quantiser steps: one update of the optimiser must not shake the picture by more than the
+# error that it corrects (about a third of a step)
+OUTPUT_SCALE = 0.1
+
+
 @dataclass(frozen=True)
 class NetworkConfig:
     """Sizes of the networks. Cost: about 11 kMAC/px each way for `m`."""
@@ -90,7 +95,7 @@ class LraeNetwork(nn.Module):
         dtype = self.dtype
         x = torch.cat((warped.to(dtype) / 64, memory.to(dtype)), 1)
         features, out = self.g_c(x, q)
-        return warped + out.float() * step[:, None, None, None], features
+        return warped + out.float() * (OUTPUT_SCALE * step[:, None, None, None]), features
 
     def analysis(
         self, picture: torch.Tensor, ctx: torch.Tensor, features: torch.Tensor, q: torch.Tensor, step: torch.Tensor
@@ -98,7 +103,7 @@ class LraeNetwork(nn.Module):
         """What to add to x − ctx before the linear transform, [B,96,h,w] fp32. Needs analysis_blocks > 0."""
         dtype, s = self.dtype, step[:, None, None, None]
         x = torch.cat((((picture - ctx) / s / 4).to(dtype), (ctx / 64).to(dtype), features), 1)
-        return self.g_a(x, q)[1].float() * s
+        return self.g_a(x, q)[1].float() * (OUTPUT_SCALE * s)
 
     def synthesis(
         self, ctx: torch.Tensor, residual: torch.Tensor, features: torch.Tensor, q: torch.Tensor, step: torch.Tensor
@@ -118,7 +123,7 @@ class LraeNetwork(nn.Module):
     @staticmethod
     def _split(base: torch.Tensor, out: torch.Tensor, scale: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         out = out.float()
-        return base + out[:, :PACKED] * scale, torch.tanh(out[:, PACKED:])
+        return base + out[:, :PACKED] * (OUTPUT_SCALE * scale), torch.tanh(out[:, PACKED:])
 
     @property
     def dtype(self) -> torch.dtype:

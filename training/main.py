@@ -48,7 +48,7 @@ def parser() -> Parser:
     train.add_argument("--batch", type=int, default=8)
     train.add_argument("--side", type=int, default=128, help="crop, pixels, a multiple of 16")
     train.add_argument("--frames", type=int, default=4, help="back-propagation through time, frames")
-    train.add_argument("--rate", type=float, default=4e-4, help="learning rate")
+    train.add_argument("--rate", type=float, default=3e-4, help="learning rate")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     train.add_argument("--threads", type=int, default=1, help="torch threads; processes are faster (torchrun)")

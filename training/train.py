@@ -30,7 +30,7 @@ class TrainConfig:
     side: int = 128
     frames: int = 4
     intra_batch: int = 4
-    rate: float = 4e-4
+    rate: float = 3e-4
     ema: float = 0.998
     seed: int = 0
     save_every: float = 120.0  # seconds

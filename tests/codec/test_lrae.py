@@ -1,0 +1,279 @@
+"""The codec end to end: bytes carry exactly the sender's integers, any subset decodes, bad bytes never break it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from lrae.codec import make_decoder, make_encoder, payload
+from lrae.codec.entropy import packet_lattice
+from lrae.codec.types import EncodeHints, Frame, FrameHeader, VideoFormat
+from lrae.errors import ConfigError, ModelError, WireError
+from lrae.experiments.metrics import psnr_yuv
+from lrae.models.tables import CHANNELS, CLASSES, MAX_LEVEL
+from lrae.sender.source import open_source
+
+SIZES = ((64, 64), (65, 67), (90, 160), (176, 144))
+
+
+def clip(width: int, height: int, count: int) -> list[Frame]:
+    source = open_source(f"synthetic:{width}x{height}@30x{count}")
+    try:
+        return list(source)
+    finally:
+        source.close()
+
+
+def pair(width: int, height: int):
+    video = VideoFormat(width, height)
+    return make_encoder("m", video, "cpu"), make_decoder("m", video, "cpu")
+
+
+def encode(encoder, frames, q=30, **hints):
+    """[(encoded, state before, state after)] of a clip."""
+    state, out = encoder.initial_state(), []
+    for number, frame in enumerate(frames):
+        encoded, after = encoder.encode(state, frame, number, q, EncodeHints(intra=number == 0, **hints))
+        out.append((encoded, state, after))
+        state = after
+    return out
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("packets", [1, 4])
+def test_bytes_carry_exactly_the_symbols_classes_and_motion(size, packets):
+    encoder, decoder = pair(*size)
+    for encoded, _, _ in encode(encoder, clip(*size, 4), packets=packets):
+        coded, read = decoder.parse(encoded.header, dict(enumerate(encoded.payloads)))
+        assert read == frozenset(range(encoded.header.packets))
+        np.testing.assert_array_equal(coded.levels, encoded.meta.levels)
+        np.testing.assert_array_equal(coded.classes, encoded.meta.classes)
+        if not encoded.header.intra:
+            np.testing.assert_array_equal(coded.motion.vectors, encoded.meta.motion.vectors)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_decoder_shows_what_the_encoder_predicts_from(size):
+    encoder, decoder = pair(*size)
+    state = decoder.initial_state()
+    for number, (encoded, _, after) in enumerate(encode(encoder, clip(*size, 5))):
+        output, state = decoder.decode(state, encoded.header, dict(enumerate(encoded.payloads)))
+        assert output.complete and output.frame.size == size
+        assert torch.equal(state.packed, after.packed), number
+
+
+def test_entropy_decoding_is_integers_only_and_needs_no_state():
+    encoder, decoder = pair(96, 64)
+    encoded = encode(encoder, clip(96, 64, 3))[-1][0]
+    original = torch.Tensor.__matmul__
+    networks_used = []
+    torch.Tensor.__matmul__ = lambda *a: networks_used.append(1) or original(*a)
+    try:
+        coded, _ = decoder.parse(encoded.header, dict(enumerate(encoded.payloads)))
+    finally:
+        torch.Tensor.__matmul__ = original
+    assert not networks_used
+    assert coded.levels.dtype == np.int16 and coded.classes.dtype == np.uint8
+    assert coded.motion.vectors.dtype == np.int16
+
+
+@pytest.mark.parametrize("layout", [0, 1])
+def test_every_packet_decodes_in_any_order_and_company(layout):
+    encoder, decoder = pair(96, 80)
+    encoded = encode(encoder, clip(96, 80, 2), packets=4, layout=layout, side_copies=4)[-1][0]
+    lattice = packet_lattice(5, 6, 4, layout)
+    rng = np.random.default_rng(0)
+    for _ in range(12):
+        order = rng.permutation(4)[: rng.integers(1, 5)]
+        coded, read = decoder.parse(encoded.header, {int(i): encoded.payloads[i] for i in order})
+        expected = np.where(np.isin(lattice, order), encoded.meta.levels, 0)
+        assert read == frozenset(order.tolist())
+        np.testing.assert_array_equal(coded.levels, expected)
+
+
+def test_state_after_is_the_state_of_a_receiver_that_lost_those_packets():
+    encoder, decoder = pair(96, 80)
+    state = decoder.initial_state()
+    sender = encoder.initial_state()
+    rng = np.random.default_rng(1)
+    for encoded, _, _ in encode(encoder, clip(96, 80, 6), packets=3):
+        kept = frozenset(int(i) for i in np.flatnonzero(rng.random(3) > 0.4))
+        _, state = decoder.decode(state, encoded.header, {i: encoded.payloads[i] for i in kept})
+        sender = encoder.state_after(sender, encoded, kept)
+        assert torch.equal(sender.packed, state.packed)
+        assert torch.equal(sender.memory, state.memory)
+
+
+def test_nothing_received_still_gives_a_frame():
+    encoder, decoder = pair(96, 80)
+    frames = clip(96, 80, 4)
+    state = decoder.initial_state()
+    for encoded, _, _ in encode(encoder, frames):
+        output, state = decoder.decode(state, encoded.header, dict(enumerate(encoded.payloads)))
+    output, after = decoder.decode(state, None, {}, time=1.5)
+    assert output.used == frozenset() and not output.complete
+    assert output.frame.time == 1.5 and after.number == state.number + 1
+    assert psnr_yuv(output.frame, frames[-1]) > 15
+
+
+def test_more_bits_give_a_better_picture():
+    encoder, _ = pair(96, 80)
+    frames = clip(96, 80, 3)
+    results = []
+    for q in (5, 25, 45):
+        coded = encode(encoder, frames, q)
+        quality = np.mean([psnr_yuv(f, encoder.picture(after)) for f, (_, _, after) in zip(frames, coded, strict=True)])
+        results.append((sum(len(p) for e, _, _ in coded for p in e.payloads), quality))
+    assert results == sorted(results)
+    assert results[-1][1] - results[0][1] > 6
+
+
+def test_mutated_truncated_and_random_packets_never_crash_nor_leave_the_range():
+    """20,000 hostile payloads through entropy decoding."""
+    encoder, decoder = pair(64, 64)
+    coded = [e for e, _, _ in encode(encoder, clip(64, 64, 3), packets=2, side_copies=2)]
+    rng = np.random.default_rng(2)
+    refused = 0
+    for round_ in range(20_000):
+        encoded = coded[round_ % len(coded)]
+        data = bytearray(encoded.payloads[round_ % 2])
+        kind = round_ % 4
+        if kind == 0:
+            data[rng.integers(len(data))] ^= 1 << int(rng.integers(8))
+        elif kind == 1:
+            data = data[: rng.integers(len(data) + 1)]
+        elif kind == 2:
+            data = bytearray(rng.bytes(int(rng.integers(0, 80))))
+        else:
+            data[int(rng.integers(len(data))) :] = rng.bytes(8)
+        result, read = decoder.parse(encoded.header, {round_ % 2: bytes(data)})
+        refused += not read
+        if result is not None:
+            assert result.classes.max() < CLASSES
+            assert np.abs(result.levels.astype(int)).max() <= MAX_LEVEL
+    assert 500 < refused < 19_000  # the empty ones at least; most decode to something, as CRC guards them on the wire
+
+
+def test_damaged_frames_decode_to_a_picture_of_the_right_size():
+    encoder, decoder = pair(64, 64)
+    coded = encode(encoder, clip(64, 64, 3), packets=1)
+    rng = np.random.default_rng(3)
+    state = decoder.initial_state()
+    for encoded, _, _ in coded * 5:
+        data = bytearray(encoded.payloads[0])
+        data[int(rng.integers(len(data)))] ^= 0xFF
+        output, state = decoder.decode(state, encoded.header, {0: bytes(data)})
+        assert output.frame.size == (64, 64)
+        assert torch.isfinite(state.packed).all()
+
+
+def test_packet_index_beyond_the_frame_is_refused():
+    _, decoder = pair(64, 64)
+    with pytest.raises(WireError):
+        decoder.parse(FrameHeader(0, True, 30, 2), {2: b"\0"})
+
+
+def test_payload_length_is_checked():
+    with pytest.raises(WireError):
+        payload.split(b"")
+    with pytest.raises(WireError):
+        payload.split(b"\x85")
+    with pytest.raises(WireError):
+        payload.split(b"\x0aabc")
+    with pytest.raises(WireError):
+        payload.split(b"\x03\x02\x02abc")
+    assert payload.split(payload.join(None, b"levels")) == (None, b"levels")
+    for length in (1, 63, 64, 127, 128, 5000, 100_000):
+        for fragment in (payload.Fragment(b"x" * length), payload.Fragment(b"y" * length, 3, 7)):
+            assert payload.split(payload.join(fragment, b"levels")) == (fragment, b"levels")
+
+
+def test_side_information_is_cut_dealt_and_gathered():
+    side = bytes(range(256)) * 9
+    fragments = payload.cut(side, 800)
+    assert len(fragments) == 3 and max(len(f.data) for f in fragments) <= 800
+    for packets, copies in ((3, 1), (8, 2), (9, 3), (4, 5)):
+        dealt = payload.deal(fragments, packets, copies)
+        assert max(dealt) < packets
+        assert payload.gather(dealt.values()) == side
+        assert len(dealt) == 3 * min(copies, packets // 3)
+    assert payload.gather(fragments[:2]) is None and payload.gather([]) is None
+    with pytest.raises(WireError):
+        payload.gather([payload.Fragment(b"a", 0, 2), payload.Fragment(b"b", 1, 3)])
+
+
+def test_a_picture_whose_side_information_exceeds_a_packet_still_fits_the_mtu():
+    encoder, decoder = pair(320, 256)
+    rng = np.random.default_rng(0)
+    noise = [
+        Frame(
+            rng.integers(0, 256, (256, 320), dtype=np.uint8),
+            np.full((128, 160), 128, np.uint8),
+            np.full((128, 160), 128, np.uint8),
+        )
+        for _ in range(2)
+    ]
+    encoded = encode(encoder, noise, q=0, max_payload=300)[1][0]
+    assert max(map(len, encoded.payloads)) <= 300
+    coded, read = decoder.parse(encoded.header, dict(enumerate(encoded.payloads)))
+    assert len(read) == encoded.header.packets
+    np.testing.assert_array_equal(coded.levels, encoded.meta.levels)
+
+
+def test_a_frame_is_cut_to_fit_the_mtu():
+    encoder, _ = pair(176, 144)
+    encoded = encode(encoder, clip(176, 144, 1), q=55, max_payload=600)[0][0]
+    assert encoded.header.packets > 2
+    assert max(map(len, encoded.payloads)) <= 600
+
+
+def test_interleaved_neighbours_never_share_a_packet():
+    for packets in range(2, 17):
+        lattice = packet_lattice(8, 8, packets, 0).reshape(8, 8, CHANNELS)
+        assert (lattice[:, 1:] != lattice[:, :-1]).all()
+        assert (lattice[..., 1:] != lattice[..., :-1]).all()
+        if packets > 3:
+            assert (lattice[1:] != lattice[:-1]).all()
+            assert (lattice[1:, 1:] != lattice[:-1, :-1]).all()
+
+
+def test_progressive_packets_take_the_channels_in_order():
+    lattice = packet_lattice(2, 2, 4, 1)
+    assert (np.diff(lattice.astype(int), axis=1) >= 0).all()
+    assert lattice[0, 0] == 0 and lattice[0, -1] == 3
+
+
+def test_unknown_model_and_device_are_one_line_errors(tmp_path):
+    with pytest.raises(ModelError, match="unknown model"):
+        make_encoder("no-such", VideoFormat(64, 64))
+    with pytest.raises(ModelError, match="no such weights"):
+        make_encoder(str(tmp_path / "gone.safetensors"), VideoFormat(64, 64))
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(b"not weights at all")
+    with pytest.raises(ModelError, match="damaged"):
+        make_encoder(str(damaged), VideoFormat(64, 64))
+    with pytest.raises(ConfigError, match="device"):
+        make_encoder("m", VideoFormat(64, 64), "abacus")
+
+
+@pytest.mark.parametrize("change", ["threads", "memory"])
+def test_peers_that_compute_differently_stay_together_over_300_frames(change):
+    """A receiver with other thread counts, memory format and arithmetic (fp32 for bf16) stays within 0.1 dB."""
+    width, height = 64, 64
+    encoder, decoder = pair(width, height)
+    if change == "memory":
+        decoder._core.network = decoder._core.network.float().to(memory_format=torch.contiguous_format)
+    before = torch.get_num_threads()
+    frames = clip(width, height, 300)
+    state, receiver, difference = encoder.initial_state(), decoder.initial_state(), []
+    try:
+        for number, frame in enumerate(frames):
+            torch.set_num_threads(1)
+            encoded, state = encoder.encode(state, frame, number, 30, EncodeHints(intra=number == 0))
+            torch.set_num_threads(3 if change == "threads" else 1)
+            output, receiver = decoder.decode(receiver, encoded.header, dict(enumerate(encoded.payloads)))
+            difference.append(psnr_yuv(frame, encoder.picture(state)) - psnr_yuv(frame, output.frame))
+    finally:
+        torch.set_num_threads(before)
+    assert abs(np.mean(difference[-50:])) < 0.1
