@@ -53,6 +53,7 @@ class Program:
                 finally:
                     status.cancel()
         finally:
+            self._session.stop("the receiver has failed", self._loop.time())
             self._port.pump()
             self._port.close()
             try:
@@ -159,6 +160,14 @@ class Program:
         stats, reasons = event.stats, dict(self._session.counts)
         p50, p95 = percentile(self._delays, 50), percentile(self._delays, 95)
         self._line = "waiting for a sender"
+        told = f", delay {p50:.0f} ms (95 %: {p95:.0f} ms)" if self._delays else ""
+        why = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+        self._display.say(
+            f"{event.reason}: showed {stats.frames} frames, {stats.partial} from some of their packets, "
+            f"{stats.lost} from none; {stats.packets} packets{told}"
+        )
+        if why:
+            self._display.say(f"datagrams dropped: {why}")
         self._stats.write(
             "receiver-summary",
             time=self._loop.time() + self._unix,
@@ -176,14 +185,6 @@ class Program:
             clean=event.clean,
             reason=event.reason,
         )
-        told = f", delay {p50:.0f} ms (95 %: {p95:.0f} ms)" if self._delays else ""
-        why = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
-        self._display.say(
-            f"{event.reason}: showed {stats.frames} frames, {stats.partial} from some of their packets, "
-            f"{stats.lost} from none; {stats.packets} packets{told}"
-        )
-        if why:
-            self._display.say(f"datagrams dropped: {why}")
 
 
 def _line(error: LraeError) -> str:

@@ -188,6 +188,18 @@ class Program:
         session, seconds = self._session, self._last - self._first
         kbps = session.bytes_sent * 8e-3 / seconds if seconds > 0 else 0.0
         dropped = self._dropped + self._reader.dropped
+        self._display.say(
+            f"sent {self._frames} frames ({self._intra} intra) in {session.packets_sent} packets, "
+            f"{kbps:.0f} kbit/s over {seconds:.1f} s; {dropped} dropped, {self._encoder.skipped} skipped"
+        )
+        if peer := session.peer_stats:
+            self._display.say(
+                f"the receiver showed {peer.frames} frames, {peer.partial} from some of their packets, "
+                f"{peer.lost} from none"
+            )
+        if self._ended and not self._ended.confirmed:
+            what = "did not confirm the end" if self._connected_once else "never answered"
+            self._display.say(f"the receiver at {self._peer} {what}")
         self._stats.write(
             "sender-summary",
             time=self._loop.time() + self._unix,
@@ -204,15 +216,3 @@ class Program:
             rtt_ms=None if session.rtt is None else session.rtt * 1e3,
             confirmed=bool(self._ended and self._ended.confirmed),
         )
-        self._display.say(
-            f"sent {self._frames} frames ({self._intra} intra) in {session.packets_sent} packets, "
-            f"{kbps:.0f} kbit/s over {seconds:.1f} s; {dropped} dropped, {self._encoder.skipped} skipped"
-        )
-        if peer := session.peer_stats:
-            self._display.say(
-                f"the receiver showed {peer.frames} frames, {peer.partial} from some of their packets, "
-                f"{peer.lost} from none"
-            )
-        if self._ended and not self._ended.confirmed:
-            what = "did not confirm the end" if self._connected_once else "never answered"
-            self._display.say(f"the receiver at {self._peer} {what}")

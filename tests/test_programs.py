@@ -218,3 +218,21 @@ def test_bad_input_is_one_line_and_exit_code_one(program, argv, text, capsys):
     assert program.main(argv) == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error: ") and text in error
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+def test_statistics_that_cannot_be_written_end_either_program_with_an_error_and_the_peer_knows(address):
+    got, sent = asyncio.run(together(receiver(address, "--stats", "/dev/full"), sender(address, "--loop")))
+    assert isinstance(got, SinkError) and "No space left" in str(got)
+    assert "the receiver has failed" in str(sent)
+    got, sent = asyncio.run(together(receiver(address), sender(address, "--stats", "/dev/full")))
+    assert isinstance(sent, SinkError) and "No space left" in str(sent)
+    assert got == 0
+
+
+def test_bursts_of_whole_frames_of_64_packets_all_arrive(address, tmp_path):
+    stats = tmp_path / "recv.jsonl"
+    sending = sender(address, "--fast", "--packets", "64", source="synthetic:128x96@100x20")
+    assert asyncio.run(together(receiver(address, "--stats", str(stats)), sending)) == [0, 0]
+    summary = rows(stats)[-1]
+    assert (summary["frames"], summary["packets"], summary["partial"]) == (20, 20 * 64, 0)
