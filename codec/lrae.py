@@ -101,7 +101,7 @@ class LraeEncoder(_Codec):
         if intra:
             times += [perf_counter()] * 2
             return to_blocks(picture) / step_of(q), None, None
-        field = motion.search(planes[0], state.luma, step_of(q), state.motion)
+        field = motion.search(planes[0], state.luma, step_of(q))
         times.append(perf_counter())
         prediction = core.context(state, field, q)
         times.append(perf_counter())
@@ -113,7 +113,7 @@ class LraeEncoder(_Codec):
     def _packetise(self, coded: CodedFrame, number: int, hints: EncodeHints, reference: int):
         tables = self._core.tables["intra" if coded.intra else "inter"]
         side = payload.encode_side(coded.classes.reshape(self._core.grid), coded.motion, tables)
-        fragments = payload.cut(side, hints.max_payload * 3 // 4)
+        fragments = payload.cut(side, hints.max_payload // 2)
         packets = max(hints.packets or self._packet_count(coded, len(side), hints), len(fragments))
         while True:
             lattice = packet_lattice(*self._core.grid, packets, hints.layout)

@@ -44,17 +44,11 @@ FAST = Effort(finest=2, newton=1, rounds=0, thin=True)
 GOOD = Effort(finest=1, newton=1, rounds=1, thin=False)
 
 
-def search(
-    current: np.ndarray,
-    reference: np.ndarray,
-    step: float,
-    previous: MotionField | None = None,
-    effort: Effort = GOOD,
-) -> MotionField:
+def search(current: np.ndarray, reference: np.ndarray, step: float, effort: Effort = GOOD) -> MotionField:
     """The field that predicts `current` from `reference` at the least cost in bits.
 
     current: uint8 [H, W] luma; reference: the last reconstruction, uint8 or float32 [H, W] in 0..255;
-    H, W: multiples of 16; step: quantiser step of the residual, grey levels; previous: last frame's field.
+    H, W: multiples of 16; step: quantiser step of the residual, grey levels.
     """
     current, reference = np.ascontiguousarray(current), np.ascontiguousarray(reference)
     plain = reference if reference.dtype == np.uint8 else cv2.convertScaleAbs(reference)
@@ -68,7 +62,7 @@ _local = threading.local()  # OpenCV's search keeps buffers: one set per thread
 
 def _flow(current: np.ndarray, reference: np.ndarray, finest: int) -> np.ndarray:
     """DIS optical flow, float32 [H, W, 2]. The ultrafast preset taken down to half size beats the medium one
-    in a third of its time."""
+    in a third of its time. No start from the last field: OpenCV 5.0 crashes on some, and it was not needed."""
     searches = _local.__dict__.setdefault("searches", {})
     if finest not in searches:
         searches[finest] = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)

@@ -10,17 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import constriction
 import numpy as np
 
 from lrae.codec.motion_field import CELL, LEVELS, LIMIT, MotionField
 from lrae.codec.motion_prediction import Leaves, dy_context, kind_context, kinds, predict, split_difference
 from lrae.codec.motion_tables import FAR, NEAR, NEW, OTHER, RAW, ZERO, Tables, default_tables
-from lrae.errors import WireError
+from lrae.codec.range_coding import Categorical, RangeDecoder, RangeEncoder, Uniform, contained
 
-_FAMILY = constriction.stream.model.Categorical(perfect=False)
-_RAW_MODEL = constriction.stream.model.Uniform(RAW)
-_PLAIN = constriction.stream.model.Uniform()
+_FAMILY = Categorical(perfect=False)
+_RAW_MODEL = Uniform(RAW)
+_PLAIN = Uniform()
 
 
 def _split_passes(rows: int, columns: int):
@@ -126,11 +125,11 @@ def bits(field: MotionField, tables: Tables | None = None) -> float:
     return _best(field, tables or default_tables())[2]
 
 
-def encode(field: MotionField, coder: constriction.stream.queue.RangeEncoder, tables: Tables | None = None) -> None:
+def encode(field: MotionField, coder: RangeEncoder, tables: Tables | None = None) -> None:
     """Append a field to the coder."""
     tables = tables or default_tables()
     chosen, runs, _ = _best(field, tables)
-    coder.encode(np.array([chosen], np.int32), constriction.stream.model.Uniform(max(tables.sets, 2)))
+    coder.encode(np.array([chosen], np.int32), Uniform(tables.sets))
     for run in runs:
         if run.table is None:
             coder.encode(run.symbols, _PLAIN, run.contexts.astype(np.int32))
@@ -138,23 +137,16 @@ def encode(field: MotionField, coder: constriction.stream.queue.RangeEncoder, ta
             coder.encode(run.symbols, _FAMILY, tables.probabilities[run.table][chosen][run.contexts])
 
 
-def decode(
-    coder: constriction.stream.queue.RangeDecoder, height: int, width: int, tables: Tables | None = None
-) -> MotionField:
+def decode(coder: RangeDecoder, height: int, width: int, tables: Tables | None = None) -> MotionField:
     """The field that encode() appended. height, width: pixels, multiples of 16. Any bytes give a valid field
     or a WireError."""
     tables = tables or default_tables()
-    try:
+    with contained("motion field"):
         return _decode(coder, height // CELL, width // CELL, tables)
-    except (KeyboardInterrupt, SystemExit, MemoryError):
-        raise
-    except BaseException as error:  # constriction's PanicException is a BaseException
-        raise WireError("motion field is malformed") from error
 
 
-def _decode(coder, rows: int, columns: int, tables: Tables) -> MotionField:
-    chosen = int(coder.decode(constriction.stream.model.Uniform(max(tables.sets, 2)), 1)[0])
-    chosen = min(chosen, tables.sets - 1)
+def _decode(coder: RangeDecoder, rows: int, columns: int, tables: Tables) -> MotionField:
+    chosen = int(coder.decode(Uniform(tables.sets), 1)[0])
     table = {name: rows_[chosen] for name, rows_ in tables.probabilities.items()}
 
     def read(name: str, contexts: np.ndarray) -> np.ndarray:

@@ -37,11 +37,12 @@ class Tables:
 
     @classmethod
     def of(cls, frequencies: dict[str, np.ndarray]) -> Tables:
-        """frequencies: name -> integers [sets, contexts, symbols], each row positive with the sum 2^16."""
+        """frequencies: name -> integers [sets, contexts, symbols], each row positive with the sum 2^16;
+        at least two sets."""
         probabilities, bits = {}, {}
         for name, shape in SHAPES.items():
             table = np.asarray(frequencies[name], np.int64)
-            if table.shape[1:] != shape or table.min() < 1 or (table.sum(-1) != TOTAL).any():
+            if table.shape[1:] != shape or table.min() < 1 or (table.sum(-1) != TOTAL).any() or len(table) < 2:
                 raise ValueError(f"motion table {name!r} does not fit this version")
             probabilities[name] = (table / TOTAL).astype(np.float32)
             bits[name] = -np.log2(table / TOTAL)

@@ -77,13 +77,13 @@ def _integers(weights: np.ndarray) -> np.ndarray:
 def fields_of(luma: Iterable[np.ndarray], step: float) -> Iterator[MotionField]:
     """The fields a closed loop at this quantiser step would send: luma only, 16x16 DCT, dead zone."""
     basis = cv2.dct(np.eye(16, dtype=np.float32), flags=cv2.DCT_ROWS).T
-    reference = field = None
+    reference = None
     for frame in luma:
         current = frame.astype(np.float32)
         if reference is None:
             prediction = np.full_like(current, 128)
         else:
-            field = motion.search(frame, reference, step, field)
+            field = motion.search(frame, reference, step)
             prediction = motion.warp(reference, motion.dense(field))
             yield field
         reference = np.clip(prediction + _requantised(current - prediction, basis, step), 0, 255)

@@ -72,7 +72,7 @@ class Streams:
         def one(index: int) -> np.ndarray:
             slot = self.slots[index]
             current = slot.pictures[slot.position][: self.side]
-            slot.field = motion.search(current, luma[index], step_of(rates[index]), slot.field)
+            slot.field = motion.search(current, luma[index], step_of(rates[index]))
             return motion_field.dense(slot.field)
 
         run = self.pool.map if self.pool else map
