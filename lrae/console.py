@@ -40,6 +40,6 @@ class Display:
     def say(self, line: str) -> None:
         """Something that happened; it stays."""
         if self._live:
-            self._live.console.print(line, markup=False, highlight=False)
+            self._live.console.print(line, markup=False, highlight=False, soft_wrap=True)
         elif not self._quiet:
             print(line, file=sys.stderr, flush=True)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import time
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
 from lrae.codec.types import EncodedFrame, Frame
@@ -21,6 +22,7 @@ from lrae.udp import SessionPort, on_signal
 
 WINDOW = 12  # unconfirmed frames that a sender without a clock of its own allows
 WINDOW_PATIENCE = 0.5  # seconds
+RATE_OVER = 6  # status lines over which rates are averaged
 
 
 class Program:
@@ -166,22 +168,21 @@ class Program:
         )
 
     async def _show_status(self) -> None:
-        frames = sent = 0
+        session, past = self._session, deque([(self._loop.time(), 0, 0)], maxlen=RATE_OVER)
         while True:
             await asyncio.sleep(self._display.every)
-            session, every = self._session, self._display.every
             if not session.connected:
                 self._display.status(f"calling the receiver at {self._peer}")
                 continue
             total = f"/{self._source.frames}" if self._source.frames else ""
+            past.append((self._loop.time(), self._frames, session.bytes_sent))
+            seconds, frames, sent = (b - a for a, b in zip(past[0], past[-1], strict=True))
             rtt = "?" if session.rtt is None else f"{session.rtt * 1e3:.0f}"
             self._display.status(
-                f"frame {self._frames}{total} | {(self._frames - frames) / every:.1f} fps"
-                f" | {(session.bytes_sent - sent) * 8e-3 / every:.0f} kbit/s | q {self._q}"
-                f" | loss {session.loss:.1%} | rtt {rtt} ms | replayed {self._encoder.replayed}"
-                f" | dropped {self._dropped + self._reader.dropped}"
+                f"frame {self._frames}{total} | {frames / seconds:.1f} fps | {sent * 8e-3 / seconds:.0f} kbit/s"
+                f" | q {self._q} | loss {session.loss:.0%} | rtt {rtt} ms"
+                f" | dropped {self._dropped + self._reader.dropped} | replayed {self._encoder.replayed}"
             )
-            frames, sent = self._frames, session.bytes_sent
 
     def _finish(self) -> None:
         """The last line of the statistics, and the same in words."""
