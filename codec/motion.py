@@ -19,7 +19,7 @@ from lrae.codec.motion_field import CELL, LEVELS, LIMIT, MotionField, chroma, de
 from lrae.codec.motion_prediction import Leaves, predict, vector_bits
 from lrae.codec.motion_tables import default_tables
 
-__all__ = ["FAST", "GOOD", "Effort", "MotionField", "chroma", "dense", "search", "warp"]
+__all__ = ["FAST", "GOOD", "Effort", "MotionField", "chroma", "dense", "join", "search", "warp"]
 
 LAMBDA = 0.12  # SSD per bit, in squared quantiser steps
 LEAF_BITS, SPLIT_BITS = 0.3, 1.0  # side costs of the first tree, before neighbours are known
@@ -222,10 +222,10 @@ def _refine(field: MotionField, distortion: _Distortion, effort: Effort) -> Moti
             best = np.stack(options)[np.argmin(np.add(distortions, rates), 0), np.arange(leaves.count)]
             vectors = np.where((colour == now)[:, None], best, vectors)
             prediction = predicted()
-    return _join(MotionField(vectors[leaves.of_cell].astype(np.int16), field.size))
+    return join(MotionField(vectors[leaves.of_cell].astype(np.int16), field.size))
 
 
-def _join(field: MotionField) -> MotionField:
+def join(field: MotionField) -> MotionField:
     """Four leaves with one vector become one."""
     rows, columns = field.size.shape
     size = field.size

@@ -3,9 +3,11 @@
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from lrae.codec import motion_coding
-from lrae.codec.motion import MotionField, chroma, dense, search, warp
+from lrae.codec.motion import FAST, GOOD, MotionField, chroma, dense, join, search, warp
+from lrae.codec.reconstruct import warp_torch
 
 
 def texture(height, width, seed=0):
@@ -49,12 +51,13 @@ def test_any_multiple_of_16_is_searched(size):
     assert set(np.unique(field.size)) <= {3, 4, 5, 6}
 
 
-def test_the_search_pays_in_error_of_prediction():
+@pytest.mark.parametrize("effort", [GOOD, FAST])
+def test_the_search_pays_in_error_of_prediction(effort):
     big = texture(128, 192, 3)
     reference = np.ascontiguousarray(big[32:160, 32:224])
     current = reference.copy()
     current[32:96, 48:128] = big[62:126, 84:164]  # a patch moves, the rest stands
-    field = search(current, reference, step=12)
+    field = search(current, reference, step=12, effort=effort)
     moved = warp(reference.astype(np.float32), dense(field))
     assert ((moved - current) ** 2).mean() < 0.2 * ((reference.astype(float) - current) ** 2).mean()
 
@@ -116,3 +119,22 @@ def test_the_warp_is_overlapped_block_motion_compensation(cell):
 def test_a_still_field_changes_nothing():
     plane = texture(64, 96)[:64, :96].astype(np.float32)
     np.testing.assert_array_equal(warp(plane, dense(MotionField.still(64, 96))), plane)
+
+
+@pytest.mark.parametrize("cell", [8, 4])
+def test_torch_warps_as_opencv_does(cell):
+    field = random_field(64, 96, spread=255)
+    plane = texture(64, 96)[: 8 * cell, : 12 * cell].astype(np.float32) - 128
+    displacement = dense(field) if cell == 8 else chroma(dense(field))
+    moved = warp_torch(torch.from_numpy(plane)[None, None], torch.from_numpy(displacement)[None], cell)
+    np.testing.assert_allclose(moved[0, 0].numpy(), warp(plane, displacement, cell), atol=0.01)
+
+
+def test_leaves_of_one_vector_are_joined():
+    vectors = np.zeros((6, 10, 2), np.int16)
+    vectors[:4, 4:8] = 5, -3
+    vectors[0, 0] = 1, 0
+    joined = join(MotionField(vectors, np.full((6, 10), 3, np.uint8)))
+    assert (joined.size[:4, 4:8] == 5).all()
+    assert (joined.size[:2, :2] == 3).all() and (joined.size[2:4, :4] == 4).all()
+    np.testing.assert_array_equal(joined.vectors, vectors)
