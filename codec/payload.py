@@ -29,7 +29,7 @@ def encode_side(classes: np.ndarray, motion: MotionField | None, tables: ClassTa
     class_map.encode(classes, tables, coder)
     if motion is not None:
         motion_coding.encode(motion, coder)
-    return words_to_bytes(coder.get_compressed())
+    return words_to_bytes(coder.get_compressed()) or b"\0"  # never empty: empty means that there is none
 
 
 def decode_side(

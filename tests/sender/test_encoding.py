@@ -121,3 +121,18 @@ def test_the_learned_codec_replays_to_exactly_the_state_of_its_decoder():
     assert any(not used for _, used in told), "a frame was lost whole"
     assert np.array_equal(tracker.state.packed.numpy(), state.packed.numpy())
     assert np.array_equal(tracker.state.luma, state.luma)
+
+
+def test_frames_of_a_still_scene_have_side_information_however_little_it_says(picture, small_format):
+    from lrae.codec.lrae import LraeDecoder, LraeEncoder
+    from lrae.training.init import bootstrap
+
+    model = bootstrap()
+    encoder, decoder = FrameEncoder(LraeEncoder(model, small_format), 10), LraeDecoder(model, small_format)
+    state, sizes = decoder.initial_state(), []
+    for _ in range(40):
+        encoded = encoder.encode(picture(0), News())
+        decoded, state = decoder.decode(state, encoded.header, dict(enumerate(encoded.payloads)))
+        sizes.append(sum(map(len, encoded.payloads)))
+        assert decoded.complete
+    assert min(sizes) < 16
