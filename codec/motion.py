@@ -178,8 +178,9 @@ def _rough_bits(vectors: np.ndarray) -> np.ndarray:
     """About the bits of a vector's difference from the nearest of its four neighbours, or from zero."""
     padded = np.pad(vectors, ((1, 1), (1, 1), (0, 0)))
     around = np.stack([padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]])
-    nearest = (2 * np.log2(1 + np.abs(around - vectors)).sum(-1)).min(0)
-    return np.minimum(nearest, 2 * np.log2(1 + np.abs(vectors)).sum(-1) + 1)
+    apart, length = 1 + np.abs(around - vectors), 1 + np.abs(vectors)
+    nearest = 2 * np.log2((apart[..., 0] * apart[..., 1]).min(0))
+    return np.minimum(nearest, 2 * np.log2(length[..., 0] * length[..., 1]) + 1)
 
 
 @functools.cache
@@ -208,20 +209,20 @@ def _refine(field: MotionField, distortion: _Distortion, effort: Effort) -> Moti
     still = total(distortion.still(effort.thin))
     for turn in range(effort.newton + effort.rounds):
         prediction = predicted()
-        options = [vectors, prediction[0], prediction[1]]
         if turn < effort.newton:
             quadratic = np.stack([total(part) for part in distortion.quadratic(vectors[leaves.of_cell])])
-            options.append(_least(quadratic))
-            distortions = [_at(quadratic, option) for option in options]
+            options = np.stack([vectors, *prediction[:2], _least(quadratic)])
+            distortions = _at(quadratic, options)
         else:
-            distortions = [total(distortion.moved(option[leaves.of_cell], effort.thin)) for option in options]
-            distortions.append(still)
-            options.append(np.zeros_like(vectors))
+            options = np.stack([vectors, *prediction[:2], np.zeros_like(vectors)])
+            moved = [total(distortion.moved(option[leaves.of_cell], effort.thin)) for option in options[:3]]
+            distortions = np.stack([*moved, still])
         for now in (0, 1):
-            rates = [vector_bits(option, leaves.level, prediction, _bits()) for option in options]
-            best = np.stack(options)[np.argmin(np.add(distortions, rates), 0), np.arange(leaves.count)]
+            costs = distortions + vector_bits(options, leaves.level, prediction, _bits())
+            best = options[costs.argmin(0), np.arange(leaves.count)]
             vectors = np.where((colour == now)[:, None], best, vectors)
-            prediction = predicted()
+            if now == 0:
+                prediction = predicted()
     return join(MotionField(vectors[leaves.of_cell].astype(np.int16), field.size))
 
 
