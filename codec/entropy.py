@@ -45,7 +45,7 @@ class LevelCoder:
                 coder.encode(coded[start:end], self._models[table])
             if runs and large.any():
                 span = slice(runs[0][1], runs[-1][2])
-                _encode_escapes(symbols[span][large[span]], coder)
+                encode_escapes(symbols[span][large[span]], coder)
             out.append(words_to_bytes(coder.get_compressed()))
         return out
 
@@ -73,7 +73,7 @@ class LevelCoder:
         escaped = np.flatnonzero(symbols == ESCAPE)
         value = symbols - LEVELS
         if len(escaped):
-            value[escaped] = _decode_escapes(len(escaped), coder)
+            value[escaped] = decode_escapes(len(escaped), coder)
         return value
 
     def _order(self, classes: np.ndarray, packet_of: np.ndarray, packets: int):
@@ -92,7 +92,8 @@ class LevelCoder:
         return sent[by_key], bounds
 
 
-def _encode_escapes(levels: np.ndarray, coder: RangeEncoder) -> None:
+def encode_escapes(levels: np.ndarray, coder: RangeEncoder) -> None:
+    """Append levels of more than LEVELS: bit lengths, signs, raw bits. int32 [n]."""
     excess = np.abs(levels) - LEVELS  # >= 1
     length = np.floor(np.log2(excess)).astype(np.int32)
     coder.encode(length, _LENGTH)
@@ -103,7 +104,8 @@ def _encode_escapes(levels: np.ndarray, coder: RangeEncoder) -> None:
         coder.encode((excess[raw] - size).astype(np.int32), _RAW, size)
 
 
-def _decode_escapes(count: int, coder: RangeDecoder) -> np.ndarray:
+def decode_escapes(count: int, coder: RangeDecoder) -> np.ndarray:
+    """The inverse of encode_escapes."""
     length = coder.decode(_LENGTH, count)
     sign = coder.decode(_SIGN, count)
     excess = (1 << length).astype(np.int32)

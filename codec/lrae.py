@@ -16,7 +16,7 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from lrae.codec import motion, payload
+from lrae.codec import intra_base, motion, payload
 from lrae.codec.entropy import LevelCoder, check_packets, packet_lattice
 from lrae.codec.quantiser import Quantiser
 from lrae.codec.reconstruct import Reconstructor
@@ -55,8 +55,7 @@ class _Codec:
 
     @torch.inference_mode()
     def _apply(self, state: State, coded: CodedFrame, number: int) -> State:
-        prediction = None if coded.intra else self._core.context(state, coded.motion, coded.q)
-        return self._core.finish(coded, prediction, number)
+        return self._core.finish(coded, self._core.predict(state, coded), number)
 
 
 class LraeEncoder(_Codec):
@@ -77,11 +76,11 @@ class LraeEncoder(_Codec):
         core, times = self._core, [perf_counter()]
         intra = hints.intra
         q = frame_q(q, number, intra)
-        blocks, field, prediction = self.analyse(state, frame, q, intra, times)
+        blocks, coded, prediction = self.analyse(state, frame, q, intra, times)
         kind = "intra" if intra else "inter"
         coefficients = (blocks @ self._forward[kind]).cpu().numpy().reshape(-1, TRANSFORMS, CHANNELS)
         classes, levels = self._quantiser[kind].choose(coefficients, core.grid)
-        coded = CodedFrame(intra, q, classes, levels, field)
+        coded = replace(coded, classes=classes, levels=levels)
         times.append(perf_counter())
 
         side, header, texts = self._packetise(coded, number, hints, reference)
@@ -93,26 +92,26 @@ class LraeEncoder(_Codec):
         return EncodedFrame(header, texts, side, coded, timing), after
 
     def analyse(self, state: State, frame: Frame, q: int, intra: bool, times: list[float] | None = None):
-        """Prediction: (blocks [N,384] of what is left to code in steps, motion field, what context() gave)."""
+        """Prediction: (blocks [N,384] of what is left to code in steps, CodedFrame without levels, predict())."""
         core, times = self._core, [] if times is None else times
         sizes = ((core.height, core.width), *((core.height // 2, core.width // 2),) * 2)
         planes = [_pad(plane, *size) for plane, size in zip((frame.y, frame.u, frame.v), sizes, strict=True)]
         picture = pack(*(torch.from_numpy(p.astype(np.float32))[None, None].to(core.device) for p in planes))
         if intra:
-            times += [perf_counter()] * 2
-            return to_blocks(picture) / step_of(q), None, None
-        field = motion.search(planes[0], state.luma, step_of(q))
+            coded = CodedFrame(True, q, base=intra_base.quantise(*planes, q))
+        else:
+            coded = CodedFrame(False, q, motion=motion.search(planes[0], state.luma, step_of(q)))
         times.append(perf_counter())
-        prediction = core.context(state, field, q)
+        prediction = core.predict(state, coded)
         times.append(perf_counter())
         residual = picture - prediction[0]
-        if core.network.g_a is not None:
+        if core.network.g_a is not None and not intra:
             residual = residual + core.network.analysis(picture, *prediction, *core.rate(q))
-        return to_blocks(residual) / step_of(q), field, prediction
+        return to_blocks(residual) / step_of(q), coded, prediction
 
     def _packetise(self, coded: CodedFrame, number: int, hints: EncodeHints, reference: int):
         tables = self._core.tables["intra" if coded.intra else "inter"]
-        side = payload.encode_side(coded.classes.reshape(self._core.grid), coded.motion, tables)
+        side = payload.encode_side(coded.classes.reshape(self._core.grid), coded.motion, coded.base, tables)
         fragments = payload.cut(side, hints.max_payload // 2)
         packets = max(hints.packets or self._packet_count(coded, len(side), hints), len(fragments))
         while True:
@@ -197,7 +196,7 @@ class LraeDecoder(_Codec):
         lattice = packet_lattice(*self._core.grid, header.packets, header.layout)
         coder = self._coders["intra" if header.intra else "inter"]
         levels, read = coder.decode(texts, classes, lattice, header.packets)
-        return CodedFrame(header.intra, header.q, classes, levels, found[1]), read
+        return CodedFrame(header.intra, header.q, classes, levels, *found[1:]), read
 
 
 def extrapolate(codec: _Codec, state: State, number: int) -> State:

@@ -1,8 +1,8 @@
 """The bytes of one packet of a frame: [head | fragment of the side information | levels].
 
-Side information is the class map and, in inter frames, the motion field, in one range-coded string. Where it
-fits, it is one fragment; a large picture's is cut into several. Every fragment travels in `copies` of the frame's
-packets. A packet decodes if all fragments came, in it or in any other packet of its frame.
+Side information is the class map and the motion field (inter frames) or the base (intra frames), in one range-coded
+string. Where it fits, it is one fragment; a large picture's is cut into several. Every fragment travels in `copies`
+of the frame's packets. A packet decodes if all fragments came, in it or in any other packet of its frame.
 
     head: LEB128 of 2·length + several (length 0: no fragment here); if several: fragment index, fragment count
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lrae.codec import class_map, motion_coding
+from lrae.codec import class_map, intra_base, motion_coding
 from lrae.codec.motion_field import MotionField
 from lrae.codec.range_coding import RangeDecoder, RangeEncoder, bytes_to_words, contained, words_to_bytes
 from lrae.errors import WireError
@@ -23,24 +23,29 @@ from lrae.models.tables import ClassTables
 MAX_FRAGMENTS = 32
 
 
-def encode_side(classes: np.ndarray, motion: MotionField | None, tables: ClassTables) -> bytes:
-    """classes uint8 [rows, columns], motion None in intra frames -> side information."""
+def encode_side(
+    classes: np.ndarray, motion: MotionField | None, base: np.ndarray | None, tables: ClassTables
+) -> bytes:
+    """classes uint8 [rows, columns]; an inter frame's motion or an intra frame's base -> side information."""
     coder = RangeEncoder()
     class_map.encode(classes, tables, coder)
     if motion is not None:
         motion_coding.encode(motion, coder)
+    if base is not None:
+        intra_base.encode(base, tables, coder)
     return words_to_bytes(coder.get_compressed()) or b"\0"  # never empty: empty means that there is none
 
 
 def decode_side(
     data: bytes, rows: int, columns: int, intra: bool, tables: ClassTables
-) -> tuple[np.ndarray, MotionField | None]:
-    """The inverse of encode_side. Damaged bytes decode to some valid map and field or raise WireError."""
+) -> tuple[np.ndarray, MotionField | None, np.ndarray | None]:
+    """The inverse of encode_side. Damaged bytes decode to something valid or raise WireError."""
     coder = RangeDecoder(bytes_to_words(data))
-    with contained("class map"):
+    with contained("side information"):
         classes = class_map.decode(rows, columns, tables, coder)
-    motion = None if intra else motion_coding.decode(coder, rows * 16, columns * 16)
-    return classes, motion
+        if intra:
+            return classes, None, intra_base.decode(rows, columns, tables, coder)
+        return classes, motion_coding.decode(coder, rows * 16, columns * 16), None
 
 
 @dataclass(frozen=True)

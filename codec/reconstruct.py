@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from lrae.codec import motion_field
+from lrae.codec import intra_base, motion_field
 from lrae.codec.motion_field import MotionField
 from lrae.codec.quantiser import dequantise
 from lrae.codec.state import CodedFrame, State
@@ -43,11 +43,22 @@ class Reconstructor:
         """(q int64 [1], step fp32 [1]) on the device."""
         return torch.tensor([q], device=self.device), torch.tensor([step_of(q)], device=self.device)
 
+    def predict(self, state: State, coded: CodedFrame) -> tuple:
+        """What the residual is added to: (ctx, features) of an inter frame, (base picture,) of an intra frame."""
+        if coded.intra:
+            return (self.base(coded.base, coded.q),)
+        return self.context(state, coded.motion, coded.q)
+
     def context(self, state: State, motion: MotionField, q: int) -> tuple[torch.Tensor, torch.Tensor]:
         """The prediction of the next frame: (ctx fp32 [1,96,h,w], features)."""
         field = motion_field.dense(motion)
         warped, memory = warp_packed(state.packed, field), warp_memory(state.memory, field)
         return self.network.context(warped, memory, *self.rate(q))
+
+    def base(self, base: np.ndarray, q: int) -> torch.Tensor:
+        """The smooth picture of an intra frame's base, fp32 [1,96,h,w]."""
+        means = base * intra_base.steps(q)[:, None, None]
+        return intra_base.picture(torch.from_numpy(means)[None].to(self.device))
 
     def residual(self, coded: CodedFrame) -> torch.Tensor:
         """Levels to the packed residual picture, fp32 [1,96,h,w]."""
@@ -63,11 +74,11 @@ class Reconstructor:
                 blocks[torch.from_numpy(where).to(self.device)] = part @ self.linear[kind][t].T
         return from_blocks(blocks, 1, *self.grid)
 
-    def finish(self, coded: CodedFrame, prediction: tuple[torch.Tensor, torch.Tensor] | None, number: int) -> State:
-        """Synthesis: the state after the frame. prediction: what context() gave, None in intra frames."""
+    def finish(self, coded: CodedFrame, prediction: tuple, number: int) -> State:
+        """Synthesis: the state after the frame. prediction: what predict() gave."""
         residual = self.residual(coded)
         if coded.intra:
-            packed, memory = self.network.synthesis_intra(residual, *self.rate(coded.q))
+            packed, memory = self.network.synthesis_intra(prediction[0], residual, *self.rate(coded.q))
         else:
             ctx, features = prediction
             packed, memory = self.network.synthesis(ctx, residual, features, *self.rate(coded.q))

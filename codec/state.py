@@ -27,10 +27,12 @@ class CodedFrame:
     """The quantised content of one frame, as it comes out of entropy decoding.
 
     classes: uint8 [rows·columns]; levels: int16 [rows·columns, CHANNELS], zero where not received.
+    motion: inter frames only. base: intra frames only, int16 [3, rows, columns] (codec/intra_base.py).
     """
 
     intra: bool
     q: int
-    classes: np.ndarray
-    levels: np.ndarray
-    motion: MotionField | None
+    classes: np.ndarray | None = None  # None only while the encoder has not chosen yet
+    levels: np.ndarray | None = None
+    motion: MotionField | None = None
+    base: np.ndarray | None = None

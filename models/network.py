@@ -8,8 +8,8 @@
 
 All tensors are packed pictures at 1/8 (models/blocks.py). Every output is scaled by the quantiser step, the size
 of the error that it corrects, and starts at zero: step 0 of training is the block-transform codec itself.
-Intra frames have a g_s of their own (no context). Convolutions are dense 3x3, NHWC, bf16 on a CPU (a depthwise
-block costs as much there).
+Intra frames have a g_s of their own; their context is the smooth picture of the block means. Convolutions are
+dense 3x3, NHWC, bf16 on a CPU (a depthwise block costs as much there).
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from torch import nn
 
 from lrae.models.blocks import PACKED
 from lrae.models.rates import Q_LEVELS
-
 
 # of the outputs, in quantiser steps: one update of the optimiser must not shake the picture by more than the
 # error that it corrects (about a third of a step)
@@ -85,7 +84,7 @@ class LraeNetwork(nn.Module):
         w, m = config.width, config.memory
         self.g_c = Branch(PACKED + m, w, config.context_blocks, PACKED)
         self.g_s = Branch(2 * PACKED + w, w, config.synthesis_blocks, PACKED + m)
-        self.g_s_intra = Branch(PACKED, w, config.intra_blocks, PACKED + m)
+        self.g_s_intra = Branch(2 * PACKED, w, config.intra_blocks, PACKED + m)
         self.g_a = Branch(2 * PACKED + w, w, config.analysis_blocks, PACKED) if config.analysis_blocks else None
 
     def context(
@@ -114,11 +113,12 @@ class LraeNetwork(nn.Module):
         return self._split(ctx + residual, self.g_s(x, q)[1], s)
 
     def synthesis_intra(
-        self, residual: torch.Tensor, q: torch.Tensor, step: torch.Tensor
+        self, base: torch.Tensor, residual: torch.Tensor, q: torch.Tensor, step: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """residual [B,96,h,w] (the picture itself) -> (picture, memory)."""
+        """base, residual [B,96,h,w] -> (picture, memory)."""
         s = step[:, None, None, None]
-        return self._split(residual, self.g_s_intra((residual / 64).to(self.dtype), q)[1], s)
+        x = torch.cat(((base / 64).to(self.dtype), (residual / s / 4).to(self.dtype)), 1)
+        return self._split(base + residual, self.g_s_intra(x, q)[1], s)
 
     @staticmethod
     def _split(base: torch.Tensor, out: torch.Tensor, scale: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

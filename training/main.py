@@ -23,7 +23,7 @@ from lrae.errors import ConfigError
 from lrae.models.store import load_model
 
 
-def parser() -> Parser:
+def build_parser() -> Parser:
     """The command line of lrae-train."""
     top = Parser("lrae-train", description="Train LRAE from a folder of videos.")
     commands = top.add_subparsers(dest="command", required=True)
@@ -79,7 +79,7 @@ def work(arguments: list[str]) -> int:
     from lrae.codec.lrae import pick_device
     from lrae.training import footage, init, train, validate
 
-    args = parser().parse_args(arguments)
+    args = build_parser().parse_args(arguments)
     cv2.setNumThreads(1)
     if args.command == "validate":
         points = validate.validate(load_model(args.weights), args.clips, args.frames, quiet=args.quiet)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from lrae.codec import motion_field
+from lrae.codec import intra_base, motion_field
 from lrae.codec.quantiser import Quantiser, dequantise
 from lrae.codec.reconstruct import sample_torch, warp_torch
 from lrae.models.blocks import clip, from_blocks, pack, to_blocks, unpack
@@ -19,6 +19,7 @@ from lrae.models.network import LraeNetwork
 from lrae.models.rates import frame_q, step_of
 from lrae.models.store import KINDS, Model
 from lrae.models.tables import CHANNELS, TRANSFORMS
+from lrae.training.footage import to_frame
 from lrae.training.streams import Streams, to_packed
 
 MSE_FLOOR = 0.5  # below it (51 dB) a picture is as good as it needs to be
@@ -61,13 +62,22 @@ class Stepper:
         steps = [step_of(q) for q in rates]
         return torch.tensor(rates, device=self.device), torch.tensor(steps, device=self.device)
 
+    def base(self, pictures: np.ndarray, rates: list[int]) -> torch.Tensor:
+        """The smooth pictures [B,96,h,w] of the quantised block means."""
+        means = []
+        for picture, q in zip(pictures, rates, strict=True):
+            frame = to_frame(picture)
+            means.append(intra_base.quantise(frame.y, frame.u, frame.v, q) * intra_base.steps(q)[:, None, None])
+        return intra_base.picture(torch.from_numpy(np.stack(means)).to(self.device))
+
     def intra(self, pictures: np.ndarray, rates: list[int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """(reconstruction, memory, relative error after synthesis) of single pictures."""
         target, (q, step) = to_packed(pictures, self.device), self.rates(rates)
-        residual = self.residual(target, step, "intra")
+        base = self.base(pictures, rates)
+        residual = self.residual(target - base, step, "intra")
         with self.mixed():
-            picture, memory = self.network.synthesis_intra(residual, q, step)
-        before = mse(residual, target).clamp(min=MSE_FLOOR)
+            picture, memory = self.network.synthesis_intra(base, residual, q, step)
+        before = mse(base + residual, target).clamp(min=MSE_FLOOR)
         return clip(picture), memory, mse(picture, target) / before
 
     def restart(self) -> None:
