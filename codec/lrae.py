@@ -36,6 +36,10 @@ from lrae.models.rates import frame_q, step_of
 from lrae.models.store import KINDS, Model
 from lrae.models.tables import CHANNELS, TRANSFORMS
 
+# mean square of the residual, grey levels, above which a frame may be the first of a new scene: it is coded as an
+# intra frame if the smooth picture of its own block means predicts it better than the last picture does
+CUT_ENERGY = 100.0
+
 
 class _Codec:
     def __init__(self, model: Model, video: VideoFormat, device: str):
@@ -72,11 +76,17 @@ class LraeEncoder(_Codec):
     def encode(
         self, state: State, frame: Frame, number: int, q: int, hints: EncodeHints, reference: int = 0
     ) -> tuple[EncodedFrame, State]:
-        """Encode one frame; the header's q is finer than `q` for the first and every 8th frame."""
+        """Encode one frame. A new scene becomes an intra frame; intra and every 8th frame are finer than `q`."""
         core, times = self._core, [perf_counter()]
         intra = hints.intra
-        q = frame_q(q, number, intra)
-        blocks, coded, prediction = self.analyse(state, frame, q, intra, times)
+        rate = frame_q(q, number, intra)
+        blocks, coded, prediction = self.analyse(state, frame, rate, intra, times)
+        if not intra and energy(blocks, rate) > CUT_ENERGY:
+            finer = frame_q(q, number, True)
+            alone = self.analyse(state, frame, finer, True)
+            if energy(alone[0], finer) < energy(blocks, rate):
+                intra, rate, (blocks, coded, prediction) = True, finer, alone
+        q = rate
         kind = "intra" if intra else "inter"
         coefficients = (blocks @ self._forward[kind]).cpu().numpy().reshape(-1, TRANSFORMS, CHANNELS)
         classes, levels = self._quantiser[kind].choose(coefficients, core.grid)
@@ -214,6 +224,11 @@ def extrapolate(codec: _Codec, state: State, number: int) -> State:
     )
     assert cells == (2 * rows, 2 * columns)
     return codec._apply(state, nothing, number)
+
+
+def energy(blocks: torch.Tensor, q: int) -> float:
+    """Mean square of what is left to code, grey levels; blocks in steps."""
+    return float(blocks.square().mean()) * step_of(q) ** 2
 
 
 def _pad(plane: np.ndarray, height: int, width: int) -> np.ndarray:
