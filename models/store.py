@@ -47,7 +47,8 @@ class Model:
             out[f"{kind}.shift"] = torch.from_numpy(tables.shift).half()
             out[f"{kind}.map"] = torch.from_numpy(tables.map_frequencies)
         out["frequencies"] = torch.from_numpy(self.tables["inter"].frequencies)
-        return {k: v.contiguous().cpu() for k, v in out.items()}
+        # copies: a file must not hold one memory under two names, as the tables of bootstrap() are
+        return {k: v.cpu().clone(memory_format=torch.contiguous_format) for k, v in out.items()}
 
     def save(self, path: Path) -> None:
         """Write the file through a temporary one, so that a cut never leaves half a checkpoint."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,16 +44,22 @@ def to_frame(picture: np.ndarray) -> Frame:
 
 
 def load(path: str, frames: int = 64, weigh: bool = True, quiet: bool = False) -> list[Clip]:
-    """Clips of a folder of videos (up to `frames` pictures of each, spread over its length) or of a packed file.
+    """Clips of a folder of videos (the first `frames` pictures of each, in runs of 32) or of a packed file.
 
     weigh: of groups of near-equal clips (the same name before "__") at most 12 are taken.
+    SourceError where there is nothing to train on.
     """
     source = Path(path)
-    if source.is_file():
-        return list(_unpack(source))
+    clips = list(_unpack(source)) if source.is_file() else _read(source, frames, weigh, quiet)
+    if not clips:
+        raise SourceError(f"{path}: nothing to train on (it takes 8 pictures of 64x64 that are not flat)")
+    return clips
+
+
+def _read(source: Path, frames: int, weigh: bool, quiet: bool) -> list[Clip]:
     videos = sorted(p for p in source.glob("**/*") if p.suffix.lower() in (".mp4", ".mkv", ".y4m", ".webm", ".avi"))
     if not videos:
-        raise SourceError(f"{path}: no videos to train on")
+        raise SourceError(f"{source}: no videos to train on")
     if weigh:
         groups: dict[str, int] = {}
         kept = []
@@ -120,11 +127,16 @@ def write_pack(clips: list[Clip], path: Path, mebibytes: float = 40, seed: int =
 
 def _unpack(path: Path) -> Iterator[Clip]:
     try:
+        if not zipfile.is_zipfile(path):
+            raise ValueError("cut short, or another kind of file")
         with np.load(path) as file:
             for key in file.files:
                 if key.endswith("_ends"):
                     continue
                 parts = np.split(file[key], file[key + "_ends"][:-1])
-                yield Clip(key, np.stack([cv2.imdecode(part, cv2.IMREAD_GRAYSCALE) for part in parts]))
-    except (ValueError, OSError, KeyError) as error:
+                pictures = [cv2.imdecode(part, cv2.IMREAD_GRAYSCALE) for part in parts]
+                if any(picture is None for picture in pictures):
+                    raise ValueError(f"a picture of {key} is damaged")
+                yield Clip(key, np.stack(pictures))
+    except (ValueError, TypeError, OSError, KeyError, zipfile.BadZipFile, cv2.error) as error:
         raise SourceError(f"{path}: not a packed footage file ({error})") from None

@@ -10,7 +10,9 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import math
 import random
 import sys
 from pathlib import Path
@@ -74,6 +76,25 @@ def build_parser() -> Parser:
     return top
 
 
+def check(args: argparse.Namespace) -> None:
+    """What can be known before the footage is read. ConfigError; fills in args.weights for --resume."""
+    if args.command != "train":
+        if not args.output.parent.is_dir():
+            raise ConfigError(f"--output {args.output}: no such folder")
+        return
+    if args.run.exists() and not args.run.is_dir():
+        raise ConfigError(f"--run {args.run}: not a folder")
+    if args.side < 64 or args.side % 16:
+        raise ConfigError(f"--side {args.side} is not a multiple of 16, 64 or more")
+    if not (math.isfinite(args.minutes) and args.minutes > 0):
+        raise ConfigError(f"--minutes {args.minutes:g} is not a time")
+    if min(args.batch, args.frames, args.threads, args.workers) < 1:
+        raise ConfigError("--batch, --frames, --threads and --workers are 1 or more")
+    if args.weights is None and not args.resume:
+        raise ConfigError("--weights FILE to start from, or --resume")
+    args.weights = args.weights or str(args.run / "weights.safetensors")
+
+
 def work(arguments: list[str]) -> int:
     """Run one command; errors are LraeErrors."""
     from lrae.codec.lrae import pick_device
@@ -91,6 +112,8 @@ def work(arguments: list[str]) -> int:
             rows = {"weights": validate.as_rows(points), "against": validate.as_rows(old) if old else None}
             args.json.write_text(json.dumps(rows, indent=1) + "\n")
         return 0
+    check(args)
+    model = load_model(args.weights) if getattr(args, "weights", None) else None
     clips = footage.load(args.data, quiet=args.quiet)
     if args.command == "pack":
         count = footage.write_pack(clips, args.output, args.mebibytes, args.seed)
@@ -102,12 +125,9 @@ def work(arguments: list[str]) -> int:
         if args.command == "init":
             init.initialise(clips, seed=args.seed).save(args.output)
         else:
-            init.refit_tables(load_model(args.weights), clips, args.seed).save(args.output)
+            init.refit_tables(model, clips, args.seed).save(args.output)
         return 0
     torch.set_num_threads(args.threads)
-    weights = args.weights or (str(args.run / "weights.safetensors") if args.resume else None)
-    if weights is None:
-        raise ConfigError("--weights FILE to start from, or --resume")
     config = train.TrainConfig(
         minutes=args.minutes,
         batch=args.batch,
@@ -119,7 +139,7 @@ def work(arguments: list[str]) -> int:
         quiet=args.quiet,
     )
     device = torch.device(pick_device(args.device))
-    model = train.train(load_model(weights), clips, args.run, config, args.resume, device)
+    model = train.train(model, clips, args.run, config, args.resume, device)
     print(f"{args.run / 'weights.safetensors'}: {model.card['steps']} steps")
     return 0
 

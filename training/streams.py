@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from lrae.codec import motion, motion_field
+from lrae.errors import ConfigError
 from lrae.models.blocks import pack
 from lrae.models.rates import frame_q, step_of
 from lrae.training.footage import Clip, to_frame
@@ -37,7 +38,7 @@ class Streams:
     def __init__(self, clips: list[Clip], batch: int, side: int, seed: int, workers: int = 1):
         self.clips = [clip for clip in clips if min(clip.size) >= side]
         if not self.clips:
-            raise ValueError(f"no clip is as large as the crop ({side} pixels)")
+            raise ConfigError(f"no clip is as large as the crop of {side} pixels")
         self.side, self.rng = side, np.random.default_rng(seed)
         self.slots: list[Slot] = [self.fresh() for _ in range(batch)]
         for slot in self.slots:  # so that not all of them end together

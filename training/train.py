@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import pickle
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -117,7 +118,9 @@ def restore(path: Path, network, average, optimizer, device: torch.device) -> in
         network.load_state_dict(state["network"])
         average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
+    except FileNotFoundError:
+        raise ModelError(f"{path}: no checkpoint to resume from") from None
+    except (OSError, EOFError, KeyError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
         raise ModelError(f"{path}: cannot resume ({str(error).splitlines()[0]})") from None
     return int(state["step"])
 
