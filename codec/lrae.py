@@ -31,7 +31,7 @@ from lrae.codec.types import (
     VideoFormat,
 )
 from lrae.errors import ConfigError, WireError
-from lrae.models.blocks import pack, to_blocks
+from lrae.models.blocks import CORNERS, pack, to_corners
 from lrae.models.rates import frame_q, step_of
 from lrae.models.store import KINDS, Model
 from lrae.models.tables import CHANNELS, TRANSFORMS
@@ -69,7 +69,7 @@ class LraeEncoder(_Codec):
         super().__init__(model, video, device)
         self._quantiser = {kind: Quantiser(model.tables[kind]) for kind in KINDS}
         self._forward = {
-            kind: w.permute(1, 0, 2).reshape(w.shape[1], -1).contiguous() for kind, w in self._core.linear.items()
+            kind: w[:, CORNERS].permute(1, 0, 2).reshape(w.shape[1], -1).contiguous() for kind, w in self._core.linear.items()
         }
 
     @torch.inference_mode()
@@ -102,7 +102,7 @@ class LraeEncoder(_Codec):
         return EncodedFrame(header, texts, side, coded, timing), after
 
     def analyse(self, state: State, frame: Frame, q: int, intra: bool, times: list[float] | None = None):
-        """Prediction: (blocks [N,384] of what is left to code in steps, CodedFrame without levels, predict())."""
+        """Prediction: (to_corners [N,384] of what is left to code in steps, CodedFrame without levels, predict())."""
         core, times = self._core, [] if times is None else times
         sizes = ((core.height, core.width), *((core.height // 2, core.width // 2),) * 2)
         planes = [_pad(plane, *size) for plane, size in zip((frame.y, frame.u, frame.v), sizes, strict=True)]
@@ -117,7 +117,7 @@ class LraeEncoder(_Codec):
         residual = picture - prediction[0]
         if core.network.g_a is not None and not intra:
             residual = residual + core.network.analysis(picture, *prediction, *core.rate(q))
-        return to_blocks(residual) / step_of(q), coded, prediction
+        return to_corners(residual) / step_of(q), coded, prediction
 
     def _packetise(self, coded: CodedFrame, number: int, hints: EncodeHints, reference: int):
         tables = self._core.tables["intra" if coded.intra else "inter"]

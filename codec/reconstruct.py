@@ -12,7 +12,7 @@ from lrae.codec import intra_base, motion_field
 from lrae.codec.motion_field import MotionField
 from lrae.codec.quantiser import dequantise
 from lrae.codec.state import CodedFrame, State
-from lrae.models.blocks import BLOCK, COEFFICIENTS, clip, from_blocks, pack, padded, unpack
+from lrae.models.blocks import BLOCK, COEFFICIENTS, PACKED, clip, from_blocks, pack, padded, unpack
 from lrae.models.rates import step_of
 from lrae.models.store import Model
 from lrae.models.tables import TRANSFORMS
@@ -33,11 +33,9 @@ class Reconstructor:
         """The state before any frame."""
         rows, columns = self.height // 8, self.width // 8
         memory = self.network.config.memory
-        return State(
-            torch.zeros(1, 96, rows, columns, device=self.device),
-            torch.zeros(1, memory, rows, columns, device=self.device),
-            np.full((self.height, self.width), 128, np.uint8),
-        )
+        packed = torch.zeros(1, PACKED, rows, columns, device=self.device)
+        memory = torch.zeros(1, memory, rows, columns, device=self.device)
+        return State(packed, memory, unpack(packed), np.full((self.height, self.width), 128, np.uint8))
 
     def rate(self, q: int) -> tuple[torch.Tensor, torch.Tensor]:
         """(q int64 [1], step fp32 [1]) on the device."""
@@ -51,8 +49,8 @@ class Reconstructor:
 
     def context(self, state: State, motion: MotionField, q: int) -> tuple[torch.Tensor, torch.Tensor]:
         """The prediction of the next frame: (ctx fp32 [1,96,h,w], features)."""
-        field = motion_field.dense(motion)
-        warped, memory = warp_packed(state.packed, field), warp_memory(state.memory, field)
+        warped = warp_planes(state.planes, motion_field.dense(motion))
+        memory = warp_memory(state.memory, motion)
         return self.network.context(warped, memory, *self.rate(q))
 
     def base(self, base: np.ndarray, q: int) -> torch.Tensor:
@@ -83,30 +81,31 @@ class Reconstructor:
             ctx, features = prediction
             packed, memory = self.network.synthesis(ctx, residual, features, *self.rate(coded.q))
         packed = clip(packed)
-        luma = F.pixel_shuffle(packed[:, :64], 8)[0, 0]
-        luma = (luma + 128.5).to(torch.uint8).cpu().numpy()
-        return State(packed, memory, luma, coded.motion, number)
+        planes = unpack(packed)
+        return State(packed, memory, planes, _bytes(planes[0]), coded.motion, number)
 
     def picture(self, state: State) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The planes of the padded picture, uint8."""
-        _, u, v = unpack(state.packed)
-        chroma = (torch.cat((u, v), 1) + 0.5).clamp(0, 255).to(torch.uint8).cpu().numpy()
-        return state.luma, chroma[0, 0], chroma[0, 1]
+        return state.luma, *map(_bytes, state.planes[1:])
 
 
-def warp_packed(packed: torch.Tensor, field: np.ndarray) -> torch.Tensor:
-    """Move a packed picture [1,96,h,w] by a dense field float32 [H,W,2] (pixels)."""
-    planes = unpack(packed)
+def _bytes(plane: torch.Tensor) -> np.ndarray:
+    """A plane [1,1,H,W] of grey levels 0...255 as uint8 [H,W]."""
+    return (plane[0, 0] + 0.5).clamp_(max=255).to(torch.uint8).cpu().numpy()
+
+
+def warp_planes(planes: tuple[torch.Tensor, ...], field: np.ndarray) -> torch.Tensor:
+    """Move the planes of a picture by a dense field float32 [H,W,2] (pixels): packed [1,96,h,w]."""
     half = motion_field.chroma(field)
-    if packed.device.type == "cpu":
+    if planes[0].device.type == "cpu":
         fields = (field, 8), (half, 4), (half, 4)
         moved = [
             torch.from_numpy(motion_field.warp(plane[0, 0].numpy(), f, cell))[None, None]
             for plane, (f, cell) in zip(planes, fields, strict=True)
         ]
         return pack(*moved)
-    luma = warp_torch(planes[0], torch.from_numpy(field)[None].to(packed.device), 8)
-    chroma = warp_torch(torch.cat(planes[1:], 1), torch.from_numpy(half)[None].to(packed.device), 4)
+    luma = warp_torch(planes[0], torch.from_numpy(field)[None].to(planes[0].device), 8)
+    chroma = warp_torch(torch.cat(planes[1:], 1), torch.from_numpy(half)[None].to(planes[0].device), 4)
     return pack(luma, chroma[:, :1], chroma[:, 1:])
 
 
@@ -133,9 +132,8 @@ def sample_torch(planes: torch.Tensor, field: torch.Tensor, mode: str) -> torch.
     return F.grid_sample(planes, grid, mode, "border", align_corners=True)
 
 
-def warp_memory(memory: torch.Tensor, field: np.ndarray) -> torch.Tensor:
-    """Move the memory [1,m,h,w] at 1/8 by the mean of the dense field over its 8x8 pixels."""
-    rows, columns = memory.shape[-2:]
-    small = field.reshape(rows, 8, columns, 8, 2).mean((1, 3), dtype=np.float32) / 8
+def warp_memory(memory: torch.Tensor, motion: MotionField) -> torch.Tensor:
+    """Move the memory [1,m,h,w], a value to each cell of the field, by the cells' vectors."""
+    small = motion.vectors * np.float32(0.25 / motion_field.CELL)
     grid = torch.from_numpy(small)[None].to(memory.device)
-    return sample_torch(memory.float(), grid, "bilinear")
+    return sample_torch(memory.float(), grid, "bilinear").contiguous(memory_format=torch.channels_last)

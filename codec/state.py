@@ -12,11 +12,13 @@ from lrae.codec.motion_field import MotionField
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """packed: the last picture, fp32 [1,96,H/8,W/8]; memory: [1,m,H/8,W/8]; luma: the picture's Y, uint8 [H,W];
+    """packed: the last picture, fp32 [1,96,H/8,W/8]; memory: [1,m,H/8,W/8]; planes: the same picture as
+    fp32 grey levels, y [1,1,H,W], u and v [1,1,H/2,W/2]; luma: its Y, uint8 [H,W];
     motion: the last frame's field, None after an intra frame; number: the last frame's number."""
 
     packed: torch.Tensor
     memory: torch.Tensor
+    planes: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
     luma: np.ndarray
     motion: MotionField | None = None
     number: int = -1
