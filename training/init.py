@@ -19,7 +19,7 @@ from lrae.codec.class_map import BUCKETS, CONTEXTS, contexts
 from lrae.codec.lrae import LraeEncoder
 from lrae.codec.quantiser import Quantiser
 from lrae.codec.types import EncodeHints, VideoFormat
-from lrae.models.blocks import CHROMA_GAIN, COEFFICIENTS, from_blocks, pack, to_blocks
+from lrae.models.blocks import CHROMA_GAIN, COEFFICIENTS, CORNERS, from_blocks, pack, to_blocks
 from lrae.models.network import LraeNetwork, NetworkConfig
 from lrae.models.store import KINDS, Model
 from lrae.models.tables import (
@@ -91,6 +91,11 @@ def collect(
     """Encode clips in the closed loop at random rates; returns block vectors in steps, float16 [N,384] by kind."""
     found: dict[str, list[np.ndarray]] = {kind: [] for kind in KINDS}
     encoders: dict[tuple[int, int], LraeEncoder] = {}
+    order = np.argsort(CORNERS.numpy())  # the encoder hands out blocks by corners, the transforms are in raster order
+
+    def blocks_of(analysed: tuple) -> np.ndarray:
+        return analysed[0].numpy()[:, order].astype(np.float16)
+
     for clip in clips:
         width, height = clip.size
         encoder = encoders.setdefault((width, height), LraeEncoder(model, VideoFormat(width, height)))
@@ -100,9 +105,9 @@ def collect(
             frame, intra = clip.frame(picture), number == 1
             if intra:
                 for rate in (q, int(rng.integers(8, 60))):
-                    found["intra"].append(encoder.analyse(state, frame, rate, True)[0].numpy().astype(np.float16))
+                    found["intra"].append(blocks_of(encoder.analyse(state, frame, rate, True)))
             elif number > 2 and rng.random() < share:
-                found["inter"].append(encoder.analyse(state, frame, q, False)[0].numpy().astype(np.float16))
+                found["inter"].append(blocks_of(encoder.analyse(state, frame, q, False)))
             _, state = encoder.encode(state, frame, number, q, EncodeHints(intra=intra, packets=1))
         if advance:
             advance()
