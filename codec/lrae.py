@@ -39,6 +39,8 @@ from lrae.models.tables import CHANNELS, TRANSFORMS
 # mean square of the residual, grey levels, above which a frame may be the first of a new scene: it is coded as an
 # intra frame if the smooth picture of its own block means predicts it better than the last picture does
 CUT_ENERGY = 100.0
+# the encoder's transform: bf16 takes half the time, and only the large coefficients of intra frames need more
+FORWARD = {"inter": torch.bfloat16, "intra": torch.float32}
 
 
 class _Codec:
@@ -68,8 +70,10 @@ class LraeEncoder(_Codec):
     def __init__(self, model: Model, video: VideoFormat, device: str = "cpu"):
         super().__init__(model, video, device)
         self._quantiser = {kind: Quantiser(model.tables[kind]) for kind in KINDS}
+        # all transforms side by side: [384, TRANSFORMS·CHANNELS]
         self._forward = {
-            kind: w[:, CORNERS].permute(1, 0, 2).reshape(w.shape[1], -1).contiguous() for kind, w in self._core.linear.items()
+            kind: w[:, CORNERS].permute(1, 0, 2).reshape(w.shape[1], -1).to(FORWARD[kind]).contiguous()
+            for kind, w in self._core.linear.items()
         }
 
     @torch.inference_mode()
@@ -88,7 +92,8 @@ class LraeEncoder(_Codec):
                 intra, rate, (blocks, coded, prediction) = True, finer, alone
         q = rate
         kind = "intra" if intra else "inter"
-        coefficients = (blocks @ self._forward[kind]).cpu().numpy().reshape(-1, TRANSFORMS, CHANNELS)
+        forward = self._forward[kind]
+        coefficients = (blocks.to(forward.dtype) @ forward).float().cpu().numpy().reshape(-1, TRANSFORMS, CHANNELS)
         classes, levels = self._quantiser[kind].choose(coefficients, core.grid)
         coded = replace(coded, classes=classes, levels=levels)
         times.append(perf_counter())

@@ -98,8 +98,10 @@ def _bins(magnitude: np.ndarray) -> np.ndarray:
 
 def dequantise(levels: np.ndarray, classes: np.ndarray, tables: ClassTables) -> np.ndarray:
     """levels int16 [N, CHANNELS], classes uint8 [N] -> float32 [N, CHANNELS] in steps."""
-    table = tables.rows[classes]
-    magnitude = np.abs(levels).astype(np.float32)
-    shift = np.concatenate((tables.shift, np.zeros((1, 2), np.float32)))
-    magnitude -= np.where(magnitude > 1.5, shift[table, 1], shift[table, 0])
-    return np.where(levels == 0, 0, np.copysign(magnitude, levels)).astype(np.float32)
+    values = np.zeros(levels.shape, np.float32)
+    where = np.flatnonzero(levels != 0)
+    level, (position, channel) = levels.reshape(-1)[where], np.divmod(where, CHANNELS)
+    magnitude = np.abs(level)
+    shift = tables.shift[tables.rows[classes[position], channel], (magnitude > 1).astype(np.intp)]
+    values.reshape(-1)[where] = np.copysign(magnitude - shift, level)
+    return values

@@ -64,7 +64,7 @@ class Reconstructor:
         values = dequantise(coded.levels, coded.classes, self.tables[kind]) * np.float32(step_of(coded.q))
         blocks = torch.zeros(len(values), COEFFICIENTS, device=self.device)
         transform = coded.classes % TRANSFORMS
-        busy = coded.levels.any(1)
+        busy = (coded.levels != 0).any(1)
         for t in range(TRANSFORMS):
             where = np.flatnonzero(busy & (transform == t))
             if len(where):
