@@ -19,7 +19,7 @@ demo: setup
 	$(BIN)/lrae-demo --output demo.mp4
 
 test: setup lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest  # tensors are small here: more threads would wait for each other
 
 lint: setup
 	$(BIN)/ruff check .

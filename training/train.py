@@ -121,7 +121,8 @@ def restore(path: Path, network, average, optimizer, device: torch.device) -> in
     except FileNotFoundError:
         raise ModelError(f"{path}: no checkpoint to resume from") from None
     except (OSError, EOFError, KeyError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
-        raise ModelError(f"{path}: cannot resume ({str(error).splitlines()[0]})") from None
+        reason = (str(error).splitlines() or ["an empty file"])[0]
+        raise ModelError(f"{path}: cannot resume ({reason})") from None
     return int(state["step"])
 
 
