@@ -9,11 +9,15 @@ from lrae.codec.types import Q_LEVELS
 SLOPE = 0.09  # log2(bits) per step of q: the quantiser's step is 1/12 octave, bits follow a little faster
 PRIOR_Q = 32
 PRIOR_BPP = {True: 0.35, False: 0.03}  # bits per pixel of intra and inter frames at PRIOR_Q, at first
-LEARN = {True: 0.7, False: 0.3}  # intra frames are rare, so the last one counts most
+LEARN = {True: 0.7, False: 0.12}  # intra frames are rare, so the last one counts most
+FIRST_LEARN = 0.7  # the first inter frames after an intra frame: the model knows little of the scene
+# q moves slowly: a frame that is much finer than its reference pays for all that the reference left out, and the
+# frame after it pays nothing, so that a q that follows every frame's bits swings between extremes
+DOWN, UP = 3, 1
 INTRA_SECONDS = 0.3  # an intra frame may take as many bits as this time of the stream
-REPAY_SECONDS = 0.6  # a debt of bits is paid back in about this time
+REPAY_SECONDS = 1.2  # a debt of bits is paid back in about this time
 SKIP_SECONDS = 1.0  # a debt beyond this: the frame is skipped
-CREDIT_SECONDS = 0.25  # bits saved beyond this are forgotten
+CREDIT_SECONDS = 0.4  # bits saved beyond this are forgotten
 SMOOTH = 0.2  # how fast the mean time between frames follows frames that were dropped
 
 
@@ -28,6 +32,8 @@ class RateControl:
         self._interval = 1 / fps
         self._bits_at_prior = {kind: math.log2(bpp * pixels) for kind, bpp in PRIOR_BPP.items()}
         self._debt = 0.0  # bits sent beyond the rate; negative: saved
+        self._last: int | None = None  # q of the inter frame before, None after an intra frame
+        self._since_intra = 0
 
     def target(self, intra: bool) -> float:
         """Bits that the next frame should take."""
@@ -42,7 +48,10 @@ class RateControl:
         self._debt = max(self._debt - self.bitrate * interval, -self.bitrate * CREDIT_SECONDS)
         if self._debt > self.bitrate * SKIP_SECONDS and not intra:
             return None
-        return self.fitting(intra)
+        q = self.fitting(intra)
+        if intra or self._last is None:
+            return q
+        return min(self._last + UP, max(self._last - DOWN, q))
 
     def fitting(self, intra: bool) -> int:
         """The q at which a frame should come to target() bits."""
@@ -56,5 +65,7 @@ class RateControl:
 
     def update(self, intra: bool, q: int, bits: float) -> None:
         """A frame at `q` was sent and took `bits`."""
-        self.learn(intra, q, bits, LEARN[intra])
+        self._since_intra = 0 if intra else self._since_intra + 1
+        self.learn(intra, q, bits, LEARN[True] if intra else max(LEARN[False], FIRST_LEARN / max(1, self._since_intra)))
+        self._last = None if self._since_intra < 2 else q
         self._debt += bits
