@@ -15,8 +15,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from lrae.errors import ModelError
+from lrae.models.blocks import COEFFICIENTS
 from lrae.models.network import LraeNetwork, NetworkConfig
-from lrae.models.tables import ClassTables
+from lrae.models.tables import CHANNELS, CLASSES, FREQUENCY_BITS, MAP_SETS, SYMBOLS, TRANSFORMS, ClassTables
 
 FORMAT = "lrae-1"
 KINDS = ("inter", "intra")
@@ -85,10 +86,12 @@ def _load(path: str, _mtime: int) -> Model:
             {k.removeprefix("network."): v.float() for k, v in tensors.items() if k.startswith("network.")}
         )
         tables = {kind: _tables(tensors, kind) for kind in KINDS}
-    except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError, OSError) as error:
+        linear = {kind: tensors[f"{kind}.linear"].float() for kind in KINDS}
+        card = json.loads(metadata.get("card", "{}"))
+        for kind in KINDS:
+            _check(linear[kind], tables[kind])
+    except (SafetensorError, KeyError, IndexError, ValueError, TypeError, RuntimeError, OSError) as error:
         raise ModelError(f"{path}: damaged weights ({str(error).splitlines()[0]})") from None
-    linear = {kind: tensors[f"{kind}.linear"].float() for kind in KINDS}
-    card = json.loads(metadata.get("card", "{}"))
     return Model(network.eval().requires_grad_(False), linear, tables, card, _hash(tensors))
 
 
@@ -100,6 +103,25 @@ def _tables(tensors: dict[str, torch.Tensor], kind: str) -> ClassTables:
         map_frequencies=tensors[f"{kind}.map"].numpy().astype(np.int32),
         rank=tensors[f"{kind}.rank"].numpy(),
     )
+
+
+def _check(linear: torch.Tensor, tables: ClassTables) -> None:
+    """Sizes and ranges that the codec relies on. ValueError."""
+    shapes = (linear.shape, tables.rows.shape, tables.rank.shape, tables.shift.shape, tables.map_frequencies.shape)
+    count, contexts = len(tables.frequencies), tables.map_frequencies.shape[1]
+    if shapes != (
+        (TRANSFORMS, COEFFICIENTS, CHANNELS),
+        (CLASSES, CHANNELS),
+        (CLASSES,),
+        (count, 2),
+        (MAP_SETS, contexts, CLASSES),
+    ):
+        raise ValueError("transforms or tables of other sizes than this version's")
+    for frequencies in (tables.frequencies, tables.map_frequencies):
+        if frequencies.min() < 1 or (frequencies.sum(-1) != 1 << FREQUENCY_BITS).any():
+            raise ValueError("tables that no range coder can use")
+    if tables.frequencies.shape[1] != SYMBOLS or tables.rows.max() > tables.never:
+        raise ValueError("class rows that name no table")
 
 
 def _hash(tensors: dict[str, torch.Tensor]) -> str:
