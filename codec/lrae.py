@@ -237,6 +237,8 @@ def energy(blocks: torch.Tensor, q: int) -> float:
 
 
 def _pad(plane: np.ndarray, height: int, width: int) -> np.ndarray:
+    if plane.shape == (height, width):
+        return plane
     return np.pad(plane, ((0, height - plane.shape[0]), (0, width - plane.shape[1])), mode="edge")
 
 

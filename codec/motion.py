@@ -16,7 +16,7 @@ import numpy as np
 
 from lrae.codec.motion_coding import anchor_of
 from lrae.codec.motion_field import CELL, LEVELS, LIMIT, MotionField, chroma, dense, grid, warp
-from lrae.codec.motion_prediction import Leaves, predict, vector_bits
+from lrae.codec.motion_prediction import Leaves, framed, predict, vector_bits
 from lrae.codec.motion_tables import default_tables
 
 __all__ = ["FAST", "GOOD", "Effort", "MotionField", "chroma", "dense", "join", "search", "warp"]
@@ -137,18 +137,17 @@ def _tree(flow: np.ndarray, distortion: _Distortion) -> MotionField:
     """The quadtree, bottom up: a leaf takes its least-squares vector or stands still; four join where that
     costs less."""
     rows, columns = distortion.rows, distortion.columns
-    margin = (0, -rows % (1 << LEVELS - 1)), (0, -columns % (1 << LEVELS - 1))  # outside nothing costs
     mean = cv2.resize(flow, (columns, rows), interpolation=cv2.INTER_AREA) / QUARTER
-    quadratic = np.pad(distortion.quadratic(mean), ((0, 0), *margin))
+    quadratic = _whole(distortion.quadratic(mean))
     quadratic[[0, 2]] += 1e-6  # no division by zero where a cell lies outside
-    still = np.pad(distortion.still(thin=True), margin)
+    still = _whole(distortion.still(thin=True))
     best = vectors = size = None
     for level in range(LEVELS):
         if level:
             quadratic, still = _sums(quadratic, 1), _sums(still, 1)
         own = _least(quadratic)
         moved = distortion.moved(_repeat(own, level)[:rows, :columns], True, cv2.INTER_LINEAR)
-        moved_cost = _sums(np.pad(moved, margin), level) + NEW_BITS + _rough_bits(own.astype(np.float32))
+        moved_cost = _sums(_whole(moved), level) + NEW_BITS + _rough_bits(own.astype(np.float32))
         still_cost = still + STILL_BITS
         chosen = np.where((still_cost <= moved_cost)[..., None], 0, own)
         cost = np.minimum(still_cost, moved_cost) + LEAF_BITS
@@ -161,6 +160,15 @@ def _tree(flow: np.ndarray, distortion: _Distortion) -> MotionField:
         vectors = np.where(joined[..., None], _repeat(chosen, level), vectors)
         size = np.where(joined, np.uint8(level + 3), size)
     return MotionField(np.ascontiguousarray(vectors[:rows, :columns], np.int16), size[:rows, :columns].copy())
+
+
+def _whole(cells: np.ndarray) -> np.ndarray:
+    """Cells [..., rows, columns] on a grid of whole 64x64 leaves; what lies outside the picture costs nothing."""
+    *lead, rows, columns = cells.shape
+    n = 1 << LEVELS - 1
+    out = np.zeros((*lead, rows + -rows % n, columns + -columns % n), cells.dtype)
+    out[..., :rows, :columns] = cells
+    return out
 
 
 def _repeat(nodes: np.ndarray, level: int) -> np.ndarray:
@@ -176,7 +184,7 @@ def _sums(cells: np.ndarray, level: int) -> np.ndarray:
 
 def _rough_bits(vectors: np.ndarray) -> np.ndarray:
     """About the bits of a vector's difference from the nearest of its four neighbours, or from zero."""
-    padded = np.pad(vectors, ((1, 1), (1, 1), (0, 0)))
+    padded = framed(vectors)
     around = np.stack([padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]])
     apart, length = 1 + np.abs(around - vectors), 1 + np.abs(vectors)
     nearest = 2 * np.log2((apart[..., 0] * apart[..., 1]).min(0))
@@ -232,12 +240,10 @@ def join(field: MotionField) -> MotionField:
     size = field.size
     for level in range(1, LEVELS):
         n = 1 << level
-        grid_size = -(-rows // n), -(-columns // n)
-        margin = (0, grid_size[0] * n - rows), (0, grid_size[1] * n - columns)
-        vectors = np.pad(field.vectors, (*margin, (0, 0)), mode="edge")
-        sizes = np.pad(size, margin, mode="edge").reshape(grid_size[0], n, grid_size[1], n)
-        first = _repeat(vectors[::n, ::n], level)
-        same = (vectors == first).all(2).reshape(sizes.shape).all((1, 3))
-        joined = same & (sizes == level + 2).all((1, 3))
+        margin = 0, -rows % n, 0, -columns % n
+        vectors = cv2.copyMakeBorder(field.vectors, *margin, cv2.BORDER_REPLICATE).view(np.int32)[..., 0]
+        sizes = cv2.copyMakeBorder(size, *margin, cv2.BORDER_REPLICATE)
+        alike = (vectors == _repeat(vectors[::n, ::n], level)) & (sizes == level + 2)
+        joined = alike.reshape(len(alike) // n, n, -1, n).all((1, 3))
         size = np.where(_repeat(joined, level)[:rows, :columns], np.uint8(level + 3), size)
     return MotionField(field.vectors, size)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lrae.codec.motion_field import CELL, LEVELS, LIMIT, MotionField
-from lrae.codec.motion_prediction import Leaves, dy_context, kind_context, kinds, predict, split_difference
+from lrae.codec.motion_prediction import Leaves, dy_context, framed, kind_context, kinds, predict, split_difference
 from lrae.codec.motion_tables import FAR, NEAR, NEW, OTHER, RAW, ZERO, Tables, default_tables
 from lrae.codec.range_coding import Categorical, RangeDecoder, RangeEncoder, Uniform, contained
 
@@ -30,7 +30,7 @@ def _split_passes(rows: int, columns: int):
 
 def _split_context(level: int, split: np.ndarray) -> np.ndarray:
     """Contexts of the odd places of a checkerboard: how many of the even ones around them are split."""
-    padded = np.pad(split, 1).astype(np.intp)
+    padded = framed(split).astype(np.intp)
     around = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]
     return (level - 1) * 5 + np.minimum(around, 3) + 1
 

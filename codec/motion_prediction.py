@@ -11,6 +11,14 @@ _POWERS = 1 << np.arange(FAR + 1)
 _STILL = np.zeros(2, np.intp)
 
 
+def framed(cells: np.ndarray) -> np.ndarray:
+    """A frame of zeros, one cell wide, around [rows, columns, ...]; several times as fast as np.pad."""
+    rows, columns = cells.shape[:2]
+    out = np.zeros((rows + 2, columns + 2, *cells.shape[2:]), cells.dtype)
+    out[1:-1, 1:-1] = cells
+    return out
+
+
 def same(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Which vectors [..., 2] are equal (several times faster than a reduction over so short an axis)."""
     return (a[..., 0] == b[..., 0]) & (a[..., 1] == b[..., 1])
