@@ -21,7 +21,7 @@ from lrae.codec.motion_tables import default_tables
 
 __all__ = ["FAST", "GOOD", "Effort", "MotionField", "chroma", "dense", "join", "search", "warp"]
 
-LAMBDA = 0.12  # SSD per bit, in squared quantiser steps
+LAMBDA = 0.15  # SSD per bit, in squared quantiser steps
 LEAF_BITS, SPLIT_BITS = 0.3, 1.0  # side costs of the first tree, before neighbours are known
 STILL_BITS, NEW_BITS = 1.0, 5.0
 STIFFNESS = 0.02  # squared grey levels per pixel and (quarter-pel)^2: holds vectors where there is no texture

@@ -12,7 +12,7 @@ import numpy as np
 from lrae.codec.class_map import context_bits
 from lrae.models.tables import CHANNELS, CLASSES, LEVELS, MAX_LEVEL, TRANSFORMS, ClassTables
 
-LAMBDA = 0.10  # bits to squared steps; 0.1155 would be the high-rate slope of a uniform quantiser
+LAMBDA = 0.12  # squared steps a bit; 0.1155 is the high-rate slope of a uniform quantiser
 BINS_PER_STEP = 8
 BINS = BINS_PER_STEP * 2 * LEVELS
 PER_TRANSFORM = CLASSES // TRANSFORMS

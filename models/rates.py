@@ -6,7 +6,7 @@ Q_LEVELS = 64
 COARSEST_STEP = 96.0  # grey levels of an orthonormal coefficient at q = 0
 STEPS_PER_OCTAVE = 12
 INTRA_FINER = 12  # q steps: the first frame is inherited by all others
-EIGHTH_FINER = 4  # q steps: every 8th frame is inherited by the next seven
+EIGHTH_FINER = 6  # q steps: every 8th frame is inherited by the next seven
 
 
 def step_of(q: int) -> float:
