@@ -7,7 +7,6 @@ a socket of the client's own; what the target answers there passes the `down` li
 from __future__ import annotations
 
 import asyncio
-import errno
 import socket
 import time
 from collections import OrderedDict
@@ -18,9 +17,9 @@ from lrae.channel.config import ChannelConfig
 from lrae.channel.link import Link, LinkCounts
 from lrae.cli import Address, format_address
 from lrae.errors import ConfigError
+from lrae.udp import open_socket
 
 MAX_CLIENTS = 64
-SOCKET_BUFFER_BYTES = 4 << 20  # asked for; the kernel may grant less (net.core.rmem_max)
 _READS_PER_WAKEUP = 256
 _MAX_DATAGRAM = 65536
 
@@ -89,18 +88,12 @@ class Proxy:
     def open(self) -> Address:
         """Binds and starts; returns the address listened on. Raises ConfigError (port in use, no host)."""
         self._loop = asyncio.get_running_loop()
-        family, self._target_address = _resolve(self._target)
-        self._target_family = family
-        family, address = _resolve(self._listen)
-        self._socket = _udp_socket(family)
-        try:
-            self._socket.bind(address)
-        except OSError as error:
-            self._socket.close()
-            reason = "the port is in use" if error.errno == errno.EADDRINUSE else error.strerror
-            raise ConfigError(f"cannot listen on {format_address(self._listen)}: {reason}") from None
+        with open_socket(self._target, listen=False) as probe:  # looked up once, not for every client
+            host, port = socket.getnameinfo(probe.getpeername(), socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)
+        self._target = host, int(port)
+        self._socket = open_socket(self._listen, listen=True)
         own = self._socket.getsockname()
-        if own[1] == self._target_address[1] and own[0] in (self._target_address[0], "0.0.0.0", "::"):
+        if own[1] == self._target[1] and own[0] in (self._target[0], "0.0.0.0", "::"):
             self._socket.close()
             raise ConfigError(f"cannot forward to {format_address(own)}: the proxy itself listens there")
         self._loop.add_reader(self._socket, self._read_clients)
@@ -141,9 +134,8 @@ class Proxy:
         if len(self._clients) >= self._max_clients:
             self._evict()
         try:
-            upstream = _udp_socket(self._target_family)
-            upstream.connect(self._target_address)
-        except OSError:  # out of file descriptors, or no route
+            upstream = open_socket(self._target, listen=False)
+        except (OSError, ConfigError):  # out of file descriptors, or no route
             self._send_errors += 1
             return None
         number, now = self._served, time.monotonic()
@@ -191,21 +183,3 @@ class Proxy:
 
 def _sum(counts: list[LinkCounts]) -> LinkCounts:
     return LinkCounts(*(sum(getattr(c, field.name) for c in counts) for field in fields(LinkCounts)))
-
-
-def _resolve(address: Address) -> tuple[int, tuple]:
-    """(family, socket address). Raises ConfigError where the host has no address."""
-    try:
-        found = socket.getaddrinfo(*address, type=socket.SOCK_DGRAM)
-    except (OSError, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a host name"
-        raise ConfigError(f"no address for {format_address(address)}: {reason}") from None
-    return found[0][0], found[0][4]
-
-
-def _udp_socket(family: int) -> socket.socket:
-    result = socket.socket(family, socket.SOCK_DGRAM)
-    result.setblocking(False)
-    result.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BUFFER_BYTES)
-    result.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER_BYTES)
-    return result

@@ -168,7 +168,7 @@ def conclude(args: argparse.Namespace, folder: Path, video: VideoFormat, report)
     shown = match(sender.get("sent", ()), receiver.get("shown", ()), float(video.fps))
     if not shown:
         raise LraeError("nothing was received")
-    total, network = sender["sender-summary"][-1], channel["summary"][-1]["up"]
+    total, network = sender["sender-summary"][-1], channel["channel-summary"][-1]["up"]
     caption = f"LRAE {total['kbps']:.0f} kbit/s, {network['lost'] / max(network['sent'], 1):.0%} loss"
     sink = open_sink(args.output, side_by_side(video))
     try:

@@ -71,7 +71,19 @@ KEYS = {
         "clean",  # true: the sender said its end itself
         "reason",  # why the stream ended
     ),
+    # lrae-channel, one line a second
+    "channel": (
+        "time",
+        "clients",  # remembered now
+        "served",  # clients in all
+        "send_errors",  # datagrams that the system refused to send
+        "up",  # counts of all datagrams towards the target so far: the fields of LinkCounts, and in_flight
+        "down",  # the same of the answers
+    ),
 }
+
+
+KEYS["channel-summary"] = KEYS["channel"]  # lrae-channel, once at the end
 
 
 class StatsFile:

@@ -78,8 +78,9 @@ def open_socket(address: Address, listen: bool) -> socket.socket:
     """A UDP socket bound to `address` (listen) or connected to it. Raises ConfigError."""
     try:
         found = socket.getaddrinfo(*address, type=socket.SOCK_DGRAM)
-    except OSError as error:
-        raise ConfigError(f"cannot look up {address[0]}: {error.strerror}") from None
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a host name"
+        raise ConfigError(f"cannot look up {address[0]}: {reason}") from None
     # of localhost, both sides must take the same one
     family, kind, protocol, _, resolved = min(found, key=lambda f: f[0] != socket.AF_INET)
     sock = socket.socket(family, kind, protocol)

@@ -207,6 +207,7 @@ def test_a_signal_ends_the_sender_cleanly_and_the_receiver_too(address):
         (send, ["--input", "sample", "--packets", "65"], "--packets 65"),
         (send, ["--input", "sample", "--size", "big"], "size 'big'"),
         (send, ["--input", "synthetic:", "--to", "nowhere"], "malformed address"),
+        (send, ["--input", "synthetic:", "--to", "a..b:80"], "cannot look up a..b: not a host name"),
         (send, [], "--input"),
         (recv, ["--deadline", "nan"], "--deadline nan"),
         (recv, ["--output", "film.gif"], "film.gif"),
