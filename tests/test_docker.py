@@ -53,7 +53,7 @@ def test_the_commands_of_the_compose_file_bring_a_video_through_a_lossy_channel(
         "9000": str(channel),
         "127.0.0.1:9000": f"127.0.0.1:{channel}",
         "/out/received.mp4": str(tmp_path / "received.mp4"),
-        "sample": "synthetic:64x64@30x30",
+        "sample": "synthetic:64x64@15x30",
     }
     used = set()
     with Programs(tmp_path) as programs:
