@@ -49,7 +49,9 @@ def build_parser() -> Parser:
     train.add_argument("--minutes", type=float, default=10.0)
     train.add_argument("--batch", type=int, default=8)
     train.add_argument("--side", type=int, default=128, help="crop, pixels, a multiple of 16")
-    train.add_argument("--frames", type=int, default=4, help="back-propagation through time, frames")
+    frames = "back-propagation through time, frames; 0: train the intra part alone"
+    train.add_argument("--frames", type=int, default=4, help=frames)
+    train.add_argument("--intra-batch", type=int, default=4, help="single pictures a step")
     train.add_argument("--rate", type=float, default=3e-4, help="learning rate")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
@@ -88,8 +90,8 @@ def check(args: argparse.Namespace) -> None:
         raise ConfigError(f"--side {args.side} is not a multiple of 16, 64 or more")
     if not (math.isfinite(args.minutes) and args.minutes > 0):
         raise ConfigError(f"--minutes {args.minutes:g} is not a time")
-    if min(args.batch, args.frames, args.threads, args.workers) < 1:
-        raise ConfigError("--batch, --frames, --threads and --workers are 1 or more")
+    if min(args.batch, args.intra_batch, args.threads, args.workers, args.frames + 1) < 1:
+        raise ConfigError("--batch, --intra-batch, --threads and --workers are 1 or more, --frames 0 or more")
     if args.weights is None and not args.resume:
         raise ConfigError("--weights FILE to start from, or --resume")
     args.weights = args.weights or str(args.run / "weights.safetensors")
@@ -133,6 +135,7 @@ def work(arguments: list[str]) -> int:
         batch=args.batch,
         side=args.side,
         frames=args.frames,
+        intra_batch=args.intra_batch,
         rate=args.rate,
         seed=args.seed,
         workers=args.workers,

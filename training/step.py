@@ -130,19 +130,20 @@ class Stepper:
         return warped, sample_torch(self.memory, torch.from_numpy(small).to(self.device), "bilinear")
 
     def run(self, frames: int, intra_batch: int) -> tuple[torch.Tensor, dict[str, float]]:
-        """`frames` frames of all streams and one intra batch: (loss, means to log)."""
+        """`frames` frames of all streams (0: none) and one intra batch: (loss, means to log)."""
         self.packed, self.memory = self.packed.detach(), self.memory.detach()
+        errors = {"intra": self.intra(*self.streams.still(intra_batch))[2]}
+        loss = errors["intra"].mean()
         before, after = [], []
         for _ in range(frames):
             self.restart()
             a, b = self.inter()
             before.append(a)
             after.append(b)
-        intra = self.intra(*self.streams.still(intra_batch))[2]
-        before, after = torch.stack(before), torch.stack(after)
-        loss = after.mean() + PREDICTION_WEIGHT * before.mean() + intra.mean()
-        log = {"prediction": before, "synthesis": after, "intra": intra}
-        return loss, {k: float(10 * v.detach().log10().mean()) for k, v in log.items()}
+        if frames:
+            errors["prediction"], errors["synthesis"] = torch.stack(before), torch.stack(after)
+            loss = loss + errors["synthesis"].mean() + PREDICTION_WEIGHT * errors["prediction"].mean()
+        return loss, {k: float(10 * v.detach().log10().mean()) for k, v in errors.items()}
 
 
 def mse(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
