@@ -17,7 +17,9 @@ def make_encoder(model: str, video: VideoFormat, device: str = "auto") -> LraeEn
     from lrae.codec.lrae import LraeEncoder, pick_device
     from lrae.models.store import load_model
 
-    return LraeEncoder(load_model(model), video, pick_device(device))
+    encoder = LraeEncoder(load_model(model), video, pick_device(device))
+    encoder.warm_up()
+    return encoder
 
 
 def make_decoder(model: str, video: VideoFormat, device: str = "auto") -> LraeDecoder:
@@ -25,7 +27,24 @@ def make_decoder(model: str, video: VideoFormat, device: str = "auto") -> LraeDe
     from lrae.codec.lrae import LraeDecoder, pick_device
     from lrae.models.store import load_model
 
-    return LraeDecoder(load_model(model), video, pick_device(device))
+    decoder = LraeDecoder(load_model(model), video, pick_device(device))
+    decoder.warm_up()
+    return decoder
+
+
+def share_cores() -> int:
+    """Use half of this machine's cores, 4 at most, for the codec; returns how many. For programs that run in real
+    time: torch's threads wait for one another actively, and more of them than free cores make both ends of a stream
+    on one machine several times slower."""
+    import os
+
+    import cv2
+    import torch
+
+    count = max(1, min(4, len(os.sched_getaffinity(0)) // 2)) if hasattr(os, "sched_getaffinity") else 1
+    torch.set_num_threads(count)
+    cv2.setNumThreads(count)
+    return count
 
 
 def model_hash(model: str) -> str:

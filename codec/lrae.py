@@ -18,6 +18,7 @@ import torch
 
 from lrae.codec import intra_base, motion, payload
 from lrae.codec.entropy import LevelCoder, check_packets, packet_lattice
+from lrae.codec.motion_field import MotionField
 from lrae.codec.quantiser import Quantiser
 from lrae.codec.reconstruct import Reconstructor
 from lrae.codec.state import CodedFrame, State
@@ -39,6 +40,7 @@ from lrae.models.tables import CHANNELS, TRANSFORMS
 # mean square of the residual, grey levels, above which a frame may be the first of a new scene: it is coded as an
 # intra frame if the smooth picture of its own block means predicts it better than the last picture does
 CUT_ENERGY = 100.0
+EXTRAPOLATION_Q = 32  # what the networks are told of a frame of which nothing arrived
 # the encoder's transform: bf16 takes half the time, and only the large coefficients of intra frames need more
 FORWARD = {"inter": torch.bfloat16, "intra": torch.float32}
 
@@ -58,6 +60,19 @@ class _Codec:
         y, u, v = self._core.picture(state)
         w, h = self.format.width, self.format.height
         return Frame(y[:h, :w], u[: (h + 1) // 2, : (w + 1) // 2], v[: (h + 1) // 2, : (w + 1) // 2], time)
+
+    def warm_up(self) -> None:
+        """Run both networks once: the first convolutions of a size take many times as long as all later ones."""
+        state = replace(self._core.grey(), motion=MotionField.still(self._core.height, self._core.width))
+        base = np.zeros((3, *self._core.grid), np.int16)
+        self._apply(state, self._nothing(intra=True, base=base), 0)
+        extrapolate(self, state, 0)
+
+    def _nothing(self, intra: bool, **prediction) -> CodedFrame:
+        """A frame without levels: its prediction alone."""
+        count = self._core.grid[0] * self._core.grid[1]
+        empty = np.zeros(count, np.uint8), np.zeros((count, CHANNELS), np.int16)
+        return CodedFrame(intra, EXTRAPOLATION_Q, *empty, **prediction)
 
     @torch.inference_mode()
     def _apply(self, state: State, coded: CodedFrame, number: int) -> State:
@@ -218,17 +233,7 @@ def extrapolate(codec: _Codec, state: State, number: int) -> State:
     """The frame of which nothing arrived: the last picture moves on as it last moved."""
     if state.motion is None:
         return replace(state, number=number)
-    cells = state.motion.size.shape
-    rows, columns = codec._core.grid
-    nothing = CodedFrame(
-        False,
-        32,
-        np.zeros(rows * columns, np.uint8),
-        np.zeros((rows * columns, CHANNELS), np.int16),
-        state.motion,
-    )
-    assert cells == (2 * rows, 2 * columns)
-    return codec._apply(state, nothing, number)
+    return codec._apply(state, codec._nothing(intra=False, motion=state.motion), number)
 
 
 def energy(blocks: torch.Tensor, q: int) -> float:

@@ -31,6 +31,7 @@ class Player:
 
     def warm_up(self) -> None:
         """Loads the weights that are likely to be wanted. Raises ModelError if they were named in vain."""
+        codec.share_cores()
         try:
             codec.model_hash(self._model or DEFAULT_MODEL)
         except ModelError:

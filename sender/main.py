@@ -77,6 +77,7 @@ async def send(args: argparse.Namespace, source: Source) -> int:
     fps, pixels = float(video.fps), video.width * video.height
     rate = 0 if args.q is not None else round(DEFAULT_BPP * pixels * fps)
     rate = parse_bitrate(args.bitrate) if args.bitrate else rate
+    codec.share_cores()
     encoder = codec.make_encoder(args.model, video, args.device)
     name = re.sub(r"[^A-Za-z0-9_-]", "", Path(args.model).stem)[:32].lstrip("_-") or "file"
     stream = random.Random(args.seed).randrange(1 << 16)
