@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import itertools
 import json
+import math
 import os
 import re
 import signal
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 from rich.console import Console
@@ -31,6 +33,7 @@ from lrae.sender.source import open_source, parse_fps, parse_size
 
 START, FINISH, STOP = 90.0, 20.0, 10.0  # seconds: to load and connect; for the last frames; after SIGINT
 POLL = 0.2
+LIVE_PIXELS, LIVE_FPS = 90_000, 15  # without --size and --fps: at most this large and fast
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -40,8 +43,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--input", default="sample", help="as lrae-send takes it (default sample: real footage)")
     add("--output", default="demo.mp4", metavar="FILE", help="original beside received (default demo.mp4)")
     add("--frames", type=int, default=150, help="how many (default 150)")
-    add("--size", type=parse_size, metavar="WxH", help="scale the input")
-    add("--fps", type=parse_fps, metavar="FPS", help="drop or repeat frames of the input")
+    add("--size", type=parse_size, metavar="WxH", help="scale the input (default: to what two CPU cores do live)")
+    add("--fps", type=parse_fps, metavar="FPS", help="drop or repeat frames (default: likewise)")
     add("--loss", default="0.2", help="as lrae-channel takes it, each way (default 0.2)")
     add("--delay", type=float, default=40, metavar="MS", help="of the channel, each way (default 40)")
     add("--deadline", type=float, default=150, metavar="MS", help="of the receiver (default 150)")
@@ -113,9 +116,21 @@ def free_ports(count: int) -> list[int]:
         return [sock.getsockname()[1] for sock in sockets]
 
 
+def live_size(args: argparse.Namespace) -> tuple[tuple[int, int] | None, Fraction | None]:
+    """(size, fps) as asked for, else what two CPU cores encode, decode and lose packets of, live."""
+    source = open_source(args.input)
+    video = source.format
+    source.close()
+    shrink = math.sqrt(LIVE_PIXELS / (video.width * video.height))
+    small = round(video.width * shrink / 2) * 2, round(video.height * shrink / 2) * 2
+    slow = video.fps / math.ceil(video.fps / LIVE_FPS)
+    return args.size or (small if shrink < 1 else None), args.fps or (slow if slow < video.fps else None)
+
+
 def record(args: argparse.Namespace, path: Path) -> tuple[VideoFormat, int]:
     """Writes the frames to be sent as y4m, so that what is measured is exactly what was sent."""
-    source = open_source(args.input, size=args.size, fps=args.fps)
+    size, fps = (args.size, args.fps) if args.size and args.fps else live_size(args)
+    source = open_source(args.input, size=size, fps=fps)
     try:
         with path.open("wb") as stream:
             stream.write(header(source.format))
