@@ -33,17 +33,15 @@ def make_decoder(model: str, video: VideoFormat, device: str = "auto") -> LraeDe
 
 
 def share_cores() -> int:
-    """Use half of this machine's cores, 4 at most, for the codec; returns how many. For programs that run in real
+    """Use half of this machine's cores, 4 at most, for the networks; returns how many. For programs that run in real
     time: torch's threads wait for one another actively, and more of them than free cores make both ends of a stream
-    on one machine several times slower."""
+    on one machine several times slower. OpenCV's threads sleep while they wait: they may use all cores."""
     import os
 
-    import cv2
     import torch
 
     count = max(1, min(4, len(os.sched_getaffinity(0)) // 2)) if hasattr(os, "sched_getaffinity") else 1
     torch.set_num_threads(count)
-    cv2.setNumThreads(count)
     return count
 
 

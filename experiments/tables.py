@@ -54,7 +54,8 @@ def rd_tables(result: dict) -> list[Table]:
 def speed_tables(result: dict) -> list[Table]:
     """Frames per second; milliseconds by stage."""
     threads = result["threads"]
-    title = f"Frames per second (median), q {result['q']}, {threads['torch']} torch threads"
+    counts = f"threads: torch {threads['torch']}, OpenCV {threads['opencv']}"
+    title = f"Frames per second (median), q {result['q']}, {counts}"
     rates = Table(title=title, title_justify="left")
     for column in ("size", "encode", "decode", "encode P95", "decode P95", "entropy share", "bpp"):
         rates.add_column(column, justify="left" if column == "size" else "right")
