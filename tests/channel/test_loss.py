@@ -20,7 +20,7 @@ from lrae.channel.loss import (
 )
 from lrae.errors import ConfigError, TraceError
 
-RECORDED = Path("/work/shared/data/traces/loss/vca_sense")
+RECORDED = Path(__file__).resolve().parents[3] / "shared/data/traces/loss/vca_sense"
 
 
 def run(model, count, seed=1):

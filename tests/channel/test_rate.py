@@ -18,7 +18,7 @@ from lrae.channel.rate import (
 )
 from lrae.errors import ConfigError, TraceError
 
-BANDWIDTH = Path("/work/shared/data/traces/bandwidth")
+BANDWIDTH = Path(__file__).resolve().parents[3] / "shared/data/traces/bandwidth"
 MS, S = 10**6, 10**9
 
 
