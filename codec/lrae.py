@@ -38,8 +38,9 @@ from lrae.models.store import KINDS, Model
 from lrae.models.tables import CHANNELS, TRANSFORMS
 
 # mean square of the residual, grey levels, above which a frame may be the first of a new scene: it is coded as an
-# intra frame if the smooth picture of its own block means predicts it better than the last picture does
-CUT_ENERGY = 100.0
+# intra frame if the smooth picture of its own block means leaves less than CUT_SHARE of what the last picture leaves
+# (never twice in a row: at low rates the last picture may be poor, and intra frames would follow one another)
+CUT_ENERGY, CUT_SHARE = 100.0, 0.6
 EXTRAPOLATION_Q = 32  # what the networks are told of a frame of which nothing arrived
 # the encoder's transform: bf16 takes half the time, and only the large coefficients of intra frames need more
 FORWARD = {"inter": torch.bfloat16, "intra": torch.float32}
@@ -100,10 +101,10 @@ class LraeEncoder(_Codec):
         intra = hints.intra
         rate = frame_q(q, number, intra)
         blocks, coded, prediction = self.analyse(state, frame, rate, intra, times)
-        if not intra and energy(blocks, rate) > CUT_ENERGY:
+        if not intra and state.motion is not None and energy(blocks, rate) > CUT_ENERGY:
             finer = frame_q(q, number, True)
             alone = self.analyse(state, frame, finer, True)
-            if energy(alone[0], finer) < energy(blocks, rate):
+            if energy(alone[0], finer) < CUT_SHARE * energy(blocks, rate):
                 intra, rate, (blocks, coded, prediction) = True, finer, alone
         q = rate
         kind = "intra" if intra else "inter"

@@ -29,6 +29,11 @@ class Reconstructor:
         self.tables = model.tables
         self.linear = {kind: w.to(device) for kind, w in model.linear.items()}
 
+        # inter branches that training has not touched add nothing: they are not run
+        tails = self.network.g_c.tail, self.network.g_s.tail
+        touched = any(bool(p.any()) for tail in tails for p in tail.parameters())
+        self.idle = not touched and self.network.g_a is None
+
     def grey(self) -> State:
         """The state before any frame."""
         rows, columns = self.height // 8, self.width // 8
@@ -50,6 +55,8 @@ class Reconstructor:
     def context(self, state: State, motion: MotionField, q: int) -> tuple[torch.Tensor, torch.Tensor]:
         """The prediction of the next frame: (ctx fp32 [1,96,h,w], features)."""
         warped = warp_planes(state.planes, motion_field.dense(motion))
+        if self.idle:
+            return warped, state.memory  # finish() hands the memory on
         memory = warp_memory(state.memory, motion)
         return self.network.context(warped, memory, *self.rate(q))
 
@@ -79,7 +86,10 @@ class Reconstructor:
             packed, memory = self.network.synthesis_intra(prediction[0], residual, *self.rate(coded.q))
         else:
             ctx, features = prediction
-            packed, memory = self.network.synthesis(ctx, residual, features, *self.rate(coded.q))
+            if self.idle:
+                packed, memory = ctx + residual, features
+            else:
+                packed, memory = self.network.synthesis(ctx, residual, features, *self.rate(coded.q))
         packed = clip(packed)
         planes = unpack(packed)
         return State(packed, memory, planes, _bytes(planes[0]), coded.motion, number)

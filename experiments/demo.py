@@ -33,6 +33,7 @@ from lrae.sender.source import open_source, parse_fps, parse_size
 
 START, FINISH, STOP = 90.0, 20.0, 10.0  # seconds: to load and connect; for the last frames; after SIGINT
 POLL = 0.2
+DEMO_BPP = 0.25  # bit/pixel with all headers, where no rate is given
 LIVE_PIXELS, LIVE_FPS = 90_000, 15  # without --size and --fps: at most this large and fast
 
 
@@ -48,7 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--loss", default="0.2", help="as lrae-channel takes it, each way (default 0.2)")
     add("--delay", type=float, default=40, metavar="MS", help="of the channel, each way (default 40)")
     add("--deadline", type=float, default=150, metavar="MS", help="of the receiver (default 150)")
-    add("--bitrate", metavar="RATE", help="such as 400k (default: by size)")
+    add("--bitrate", metavar="RATE", help="such as 400k (default: 0.25 bit/pixel)")
     add("--q", help="fixed quality instead of a bitrate")
     add("--model", default="m", help="name or file of weights (default m)")
     add("--device", default="auto", choices=("auto", "cpu", "cuda"))
@@ -147,10 +148,10 @@ def record(args: argparse.Namespace, path: Path) -> tuple[VideoFormat, int]:
     return source.format, count
 
 
-def transmit(args: argparse.Namespace, folder: Path, seconds: float, report) -> None:
+def transmit(args: argparse.Namespace, folder: Path, seconds: float, pixels_per_second: float, report) -> None:
     """Runs the three programs until the stream is over; their files are in `folder`."""
     receiver, channel = free_ports(2)
-    rate = ("--bitrate", args.bitrate) if args.bitrate else ("--q", args.q) if args.q else ()
+    rate = ("--q", args.q) if args.q else ("--bitrate", args.bitrate or round(DEMO_BPP * pixels_per_second))
     codec = ("--model", args.model, "--device", args.device)
     with Programs(folder) as programs:
         programs.start(
@@ -256,7 +257,8 @@ def demo(argv: Sequence[str] | None) -> None:
         folder = Path(name)
         video, count = record(args, folder / "original.y4m")
         with bars(count) as (on_air, composing):
-            transmit(args, folder, count / float(video.fps), on_air)
+            pixels_per_second = video.width * video.height * float(video.fps)
+            transmit(args, folder, count / float(video.fps), pixels_per_second, on_air)
             result = conclude(args, folder, video, composing)
     Console().print(closing_table(result, video, args))
     if args.json:

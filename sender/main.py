@@ -24,7 +24,7 @@ from lrae.sender.source import Source, open_source, parse_fps, parse_size
 from lrae.stats import StatsFile
 from lrae.udp import open_socket, run_loop
 
-DEFAULT_BPP = 0.06  # bits per pixel where neither --bitrate nor --q is given
+DEFAULT_BPP = 0.1  # bits per pixel where neither --bitrate nor --q is given
 QUEUE_SECONDS = 0.1  # what the pacer may hold at most: well below a receiver's deadline
 
 

@@ -277,3 +277,20 @@ def test_peers_that_compute_differently_stay_together_over_300_frames(change):
     finally:
         torch.set_num_threads(before)
     assert abs(np.mean(difference[-50:])) < 0.1
+
+
+def test_inter_branches_that_add_nothing_may_be_left_out():
+    encoder, decoder = pair(96, 80)
+    frames = clip(96, 80, 3)
+    skipped = encode(encoder, frames)
+    for branch in (encoder._core.network.g_c, encoder._core.network.g_s):
+        torch.nn.init.zeros_(branch.tail.weight)
+        torch.nn.init.zeros_(branch.tail.bias)
+    encoder._core.idle = True
+    without = encode(encoder, frames)
+    encoder._core.idle = False
+    run = encode(encoder, frames)
+    assert [e.payloads for e, _, _ in without] == [e.payloads for e, _, _ in run]
+    assert torch.equal(without[-1][2].packed, run[-1][2].packed)
+    if decoder._core.idle:  # the shipped weights
+        assert [e.payloads for e, _, _ in skipped] == [e.payloads for e, _, _ in run]
