@@ -145,7 +145,7 @@ class LraeEncoder(_Codec):
         side = payload.encode_side(coded.classes.reshape(self._core.grid), coded.motion, coded.base, tables)
         fragments = payload.cut(side, hints.max_payload // 2)
         packets = max(hints.packets or self._packet_count(coded, len(side), hints), len(fragments))
-        if len(fragments) > 1:  # room for all copies: a lost fragment is a lost frame
+        if not hints.packets:  # room for all copies: a lost fragment is a lost frame
             packets = max(packets, min(MAX_PACKETS, len(fragments) * hints.side_copies))
         while True:
             lattice = packet_lattice(*self._core.grid, packets, hints.layout)
