@@ -1,8 +1,8 @@
 """`lrae-train`: from a folder of videos to weights.
 
     lrae-train init  VIDEOS --output init.safetensors          # PCA and EM, no gradient: a working codec
-    lrae-train train VIDEOS --weights init.safetensors --run runs/m --minutes 60
-    lrae-train train VIDEOS --run runs/m --resume --minutes 60
+    lrae-train train VIDEOS --weights init.safetensors --folder runs/m --minutes 60
+    lrae-train train VIDEOS --folder runs/m --resume --minutes 60
     lrae-train refit VIDEOS --weights runs/m/weights.safetensors --output refit.safetensors
     lrae-train validate --weights refit.safetensors --against init.safetensors --clips VALIDATION
     lrae-train pack  VIDEOS --output footage.pack               # one small file, for a machine without the videos
@@ -44,7 +44,7 @@ def build_parser() -> Parser:
 
     train = command("train", "train the networks on top")
     train.add_argument("--weights", help="weights to start from (name or file)")
-    train.add_argument("--run", type=Path, required=True, help="folder of checkpoints and logs")
+    train.add_argument("--folder", type=Path, required=True, help="folder of checkpoints and logs")
     train.add_argument("--resume", action="store_true", help="go on from the run's checkpoint")
     train.add_argument("--minutes", type=float, default=10.0)
     train.add_argument("--batch", type=int, default=8)
@@ -84,8 +84,8 @@ def check(args: argparse.Namespace) -> None:
         if not args.output.parent.is_dir():
             raise ConfigError(f"--output {args.output}: no such folder")
         return
-    if args.run.exists() and not args.run.is_dir():
-        raise ConfigError(f"--run {args.run}: not a folder")
+    if args.folder.exists() and not args.folder.is_dir():
+        raise ConfigError(f"--folder {args.folder}: not a folder")
     if args.side < 64 or args.side % 16:
         raise ConfigError(f"--side {args.side} is not a multiple of 16, 64 or more")
     if not (math.isfinite(args.minutes) and args.minutes > 0):
@@ -94,7 +94,7 @@ def check(args: argparse.Namespace) -> None:
         raise ConfigError("--batch, --intra-batch, --threads and --workers are 1 or more, --frames 0 or more")
     if args.weights is None and not args.resume:
         raise ConfigError("--weights FILE to start from, or --resume")
-    args.weights = args.weights or str(args.run / "weights.safetensors")
+    args.weights = args.weights or str(args.folder / "weights.safetensors")
 
 
 def work(arguments: list[str]) -> int:
@@ -142,8 +142,8 @@ def work(arguments: list[str]) -> int:
         quiet=args.quiet,
     )
     device = torch.device(pick_device(args.device))
-    model = train.train(model, clips, args.run, config, args.resume, device)
-    print(f"{args.run / 'weights.safetensors'}: {model.card['steps']} steps")
+    model = train.train(model, clips, args.folder, config, args.resume, device)
+    print(f"{args.folder / 'weights.safetensors'}: {model.card['steps']} steps")
     return 0
 
 

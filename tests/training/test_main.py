@@ -31,15 +31,15 @@ def pack(tmp_path, clips):
         ("init {tmp} --output {tmp}/x.safetensors", "no videos to train on"),
         ("init {tmp}/text --output {tmp}/x.safetensors", "text: not a packed footage file"),
         ("init {tmp}/footage.pack --output /no/such/x.safetensors", "/no/such/x.safetensors: no such folder"),
-        ("train {tmp}/footage.pack --run {tmp}/run", "--weights FILE to start from, or --resume"),
-        ("train {tmp}/footage.pack --run {tmp}/run --resume", "run/weights.safetensors"),
-        ("train {tmp}/footage.pack --run {tmp}/run --weights nosuch", "unknown model 'nosuch'"),
-        ("train {tmp}/footage.pack --run {tmp}/run --weights {tmp}/text.safetensors", "no such weights file"),
-        ("train {tmp}/footage.pack --run {tmp}/text --weights m", "text: not a folder"),
-        ("train {tmp}/footage.pack --run {tmp}/run --weights m --minutes nan", "--minutes nan"),
-        ("train {tmp}/footage.pack --run {tmp}/run --weights m --side 100", "--side 100"),
-        ("train {tmp}/footage.pack --run {tmp}/run --weights m --batch 0", "--batch"),
-        ("train {tmp}/footage.pack --run {tmp}/run --weights m --device abacus", "--device"),
+        ("train {tmp}/footage.pack --folder {tmp}/run", "--weights FILE to start from, or --resume"),
+        ("train {tmp}/footage.pack --folder {tmp}/run --resume", "run/weights.safetensors"),
+        ("train {tmp}/footage.pack --folder {tmp}/run --weights nosuch", "unknown model 'nosuch'"),
+        ("train {tmp}/footage.pack --folder {tmp}/run --weights {tmp}/text.safetensors", "no such weights file"),
+        ("train {tmp}/footage.pack --folder {tmp}/text --weights m", "text: not a folder"),
+        ("train {tmp}/footage.pack --folder {tmp}/run --weights m --minutes nan", "--minutes nan"),
+        ("train {tmp}/footage.pack --folder {tmp}/run --weights m --side 100", "--side 100"),
+        ("train {tmp}/footage.pack --folder {tmp}/run --weights m --batch 0", "--batch"),
+        ("train {tmp}/footage.pack --folder {tmp}/run --weights m --device abacus", "--device"),
         ("refit {tmp}/footage.pack --output {tmp}/x.safetensors", "arguments are required: --weights"),
         ("pack {tmp}/text --output {tmp}/x.pack", "text: not a packed footage file"),
         ("validate --weights nosuch", "unknown model 'nosuch'"),
@@ -55,7 +55,7 @@ def test_bad_input_is_one_line_and_exit_code_one(monkeypatch, capsys, tmp_path, 
 
 def test_resume_without_a_checkpoint_is_one_line_even_where_weights_are_given(monkeypatch, capsys, tmp_path, pack):
     init.bootstrap().save(tmp_path / "start.safetensors")
-    words = "train", pack, "--run", tmp_path / "run", "--resume", "--weights", tmp_path / "start.safetensors"
+    words = "train", pack, "--folder", tmp_path / "run", "--resume", "--weights", tmp_path / "start.safetensors"
     assert run(monkeypatch, *words, "--side", 64, "--quiet") == 1
     *_, line = capsys.readouterr().err.splitlines()
     assert line == f"error: {tmp_path}/run/checkpoint.pt: no checkpoint to resume from"
@@ -63,7 +63,7 @@ def test_resume_without_a_checkpoint_is_one_line_even_where_weights_are_given(mo
 
 def test_a_crop_that_no_clip_can_fill_is_one_line(monkeypatch, capsys, tmp_path, pack):
     init.bootstrap().save(tmp_path / "start.safetensors")
-    words = "train", pack, "--run", tmp_path / "run", "--weights", tmp_path / "start.safetensors"
+    words = "train", pack, "--folder", tmp_path / "run", "--weights", tmp_path / "start.safetensors"
     assert run(monkeypatch, *words, "--quiet") == 1
     assert capsys.readouterr().err.splitlines()[-1] == "error: no clip is as large as the crop of 128 pixels"
 
@@ -74,6 +74,6 @@ def test_from_videos_to_a_pack_to_trained_weights(monkeypatch, capsys, tmp_path,
     assert len(load(str(tmp_path / "f.pack"))) == 1
     init.bootstrap().save(tmp_path / "start.safetensors")
     words = "--weights", tmp_path / "start.safetensors", "--side", 64, "--batch", 1, "--frames", 1, "--minutes", 0.001
-    assert run(monkeypatch, "train", tmp_path / "f.pack", "--run", tmp_path / "run", "--quiet", *words) == 0
+    assert run(monkeypatch, "train", tmp_path / "f.pack", "--folder", tmp_path / "run", "--quiet", *words) == 0
     steps = load_model(str(tmp_path / "run" / "weights.safetensors")).card["steps"]
     assert f"weights.safetensors: {steps} steps" in capsys.readouterr().out
