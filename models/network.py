@@ -20,8 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from lrae.codec.types import Q_LEVELS
 from lrae.models.blocks import PACKED
-from lrae.models.rates import Q_LEVELS
 
 # of the outputs, in quantiser steps: one update of the optimiser must not shake the picture by more than the
 # error that it corrects (about a third of a step)
@@ -30,7 +30,7 @@ OUTPUT_SCALE = 0.1
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Sizes of the networks. These of `m` cost about 3 kMAC/px an inter frame, 10 kMAC/px an intra frame."""
+    """Sizes of the networks. These of `m` cost about 3 kMAC/px an inter frame, 7 kMAC/px an intra frame."""
 
     width: int = 32  # of the inter branches
     context_blocks: int = 1

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-Q_LEVELS = 64
+from lrae.codec.types import Q_LEVELS
+
 COARSEST_STEP = 96.0  # grey levels of an orthonormal coefficient at q = 0
 STEPS_PER_OCTAVE = 12
 INTRA_FINER = 12  # q steps: the first frame is inherited by all others
