@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
@@ -72,7 +72,8 @@ def test_other_weights_have_another_hash_and_replacing_the_file_is_seen(model, t
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7), cut=st.booleans())
-def test_a_damaged_file_is_refused_or_has_another_hash(whole, tmp_path, place, bit, cut):
+@example(place=0.0001, bit=0, cut=False)
+def test_a_damaged_file_is_refused_or_differs_in_its_hash_or_card(whole, tmp_path, place, bit, cut):
     data = bytearray(whole.read_bytes())
     at = int(place * len(data))
     if cut:
@@ -86,7 +87,9 @@ def test_a_damaged_file_is_refused_or_has_another_hash(whole, tmp_path, place, b
     except ModelError as error:
         assert str(path) in str(error) and "\n" not in str(error)
     else:
-        assert not cut and loaded.hash != load_model(str(whole)).hash
+        # the hash is over all that the codec uses; the card (training steps, dates) is only shown
+        sound = load_model(str(whole))
+        assert not cut and (loaded.hash, loaded.card) != (sound.hash, sound.card)
     finally:
         path.unlink()
 
