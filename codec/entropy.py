@@ -1,7 +1,7 @@
-"""Range coding of the levels of one frame into K packets, table by table: integers only, nothing learned runs.
+"""Range coding of levels, table by table: integers only, nothing learned runs.
 
-Symbols are sorted by (packet, table) and coded with one fixed table per run: a frame is at most K·T calls of the
-coder. `constriction` decodes damaged input to in-range symbols, so every packet carries a checksum on the wire.
+The symbols of a packet are sorted by table and coded with one fixed table per run: at most T calls of the coder.
+`constriction` decodes damaged input to in-range symbols, so every packet carries a checksum on the wire.
 """
 
 from __future__ import annotations
@@ -10,16 +10,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from lrae.codec.range_coding import (
-    Categorical,
-    RangeDecoder,
-    RangeEncoder,
-    Uniform,
-    bytes_to_words,
-    contained,
-    words_to_bytes,
-)
-from lrae.errors import WireError
+from lrae.codec.range_coding import Categorical, RangeDecoder, RangeEncoder, Uniform, contained
+from lrae.codec.types import PROGRESSIVE
 from lrae.models.tables import CHANNELS, ESCAPE, ESCAPE_LENGTHS, FREQUENCY_BITS, LEVELS, ClassTables
 
 _LENGTH, _SIGN, _RAW = Uniform(ESCAPE_LENGTHS), Uniform(2), Uniform()
@@ -32,64 +24,43 @@ class LevelCoder:
         self.tables = tables
         self._models = [Categorical(row / (1 << FREQUENCY_BITS), perfect=False) for row in tables.frequencies]
 
-    def encode(self, levels: np.ndarray, classes: np.ndarray, packet_of: np.ndarray, packets: int) -> list[bytes]:
-        """levels int16 [N, CHANNELS], classes uint8 [N], packet_of uint8 [N, CHANNELS] -> one byte string a packet."""
-        order, bounds = self._order(classes, packet_of, packets)
+    def encode(self, levels: np.ndarray, classes: np.ndarray, coder: RangeEncoder, here: np.ndarray | None = None):
+        """Append levels int16 [N, CHANNELS] of classes uint8 [N]; of these only `here`, bool [N, CHANNELS]."""
+        order, runs = self._order(classes, here)
         symbols = levels.reshape(-1)[order].astype(np.int32)
         large = np.abs(symbols) > LEVELS
         coded = np.where(large, ESCAPE, symbols + LEVELS).astype(np.int32)
-        out = []
-        for runs in bounds:
-            coder = RangeEncoder()
-            for table, start, end in runs:
-                coder.encode(coded[start:end], self._models[table])
-            if runs and large.any():
-                span = slice(runs[0][1], runs[-1][2])
-                encode_escapes(symbols[span][large[span]], coder)
-            out.append(words_to_bytes(coder.get_compressed()))
-        return out
+        for table, start, end in runs:
+            coder.encode(coded[start:end], self._models[table])
+        if large.any():
+            encode_escapes(symbols[large], coder)
 
-    def decode(
-        self, payloads: dict[int, bytes], classes: np.ndarray, packet_of: np.ndarray, packets: int
-    ) -> tuple[np.ndarray, frozenset[int]]:
-        """The levels int16 [N, CHANNELS] that the given packets (index -> bytes) carry, missing ones zero, and
-        the indices of the packets that could be read."""
-        order, bounds = self._order(classes, packet_of, packets)
-        levels, read = np.zeros(packet_of.size, np.int16), []
-        for packet, data in payloads.items():
-            runs = bounds[packet]
-            try:
-                with contained("levels"):
-                    if runs:
-                        levels[order[runs[0][1] : runs[-1][2]]] = self._decode_packet(data, runs)
-            except WireError:
-                continue
-            read.append(packet)
-        return levels.reshape(packet_of.shape), frozenset(read)
+    def decode(self, classes: np.ndarray, coder: RangeDecoder, here: np.ndarray | None = None) -> np.ndarray:
+        """The inverse of encode: levels int16 [N, CHANNELS], zero where not `here`. WireError."""
+        order, runs = self._order(classes, here)
+        levels = np.zeros((len(classes), CHANNELS), np.int16)
+        if not runs:
+            return levels
+        with contained("levels"):
+            symbols = np.concatenate([coder.decode(self._models[table], end - start) for table, start, end in runs])
+            value = symbols - LEVELS
+            escaped = np.flatnonzero(symbols == ESCAPE)
+            if len(escaped):
+                value[escaped] = decode_escapes(len(escaped), coder)
+        levels.reshape(-1)[order] = value
+        return levels
 
-    def _decode_packet(self, data: bytes, runs: list[tuple[int, int, int]]) -> np.ndarray:
-        coder = RangeDecoder(bytes_to_words(data))
-        symbols = np.concatenate([coder.decode(self._models[table], end - start) for table, start, end in runs])
-        escaped = np.flatnonzero(symbols == ESCAPE)
-        value = symbols - LEVELS
-        if len(escaped):
-            value[escaped] = decode_escapes(len(escaped), coder)
-        return value
-
-    def _order(self, classes: np.ndarray, packet_of: np.ndarray, packets: int):
-        """Flat indices of all sent symbols sorted by (packet, table), and per packet its (table, start, end) runs."""
-        table = self.tables.rows[classes].reshape(-1)
-        sent = np.flatnonzero(table != self.tables.never)
-        key = packet_of.reshape(-1)[sent].astype(np.uint16) << 8 | table[sent]
+    def _order(self, classes: np.ndarray, here: np.ndarray | None) -> tuple[np.ndarray, list[tuple[int, int, int]]]:
+        """Flat indices of all symbols that are sent, sorted by table, and the tables' (table, start, end)."""
+        table = self.tables.rows[classes]
+        sent = np.flatnonzero(table != self.tables.never if here is None else (table != self.tables.never) & here)
+        key = table.reshape(-1)[sent]
         by_key = np.argsort(key, kind="stable")
         key = key[by_key]
         edges = np.flatnonzero(np.diff(key)) + 1
-        starts = np.concatenate(([0], edges)).tolist() if len(key) else []
+        starts = [0, *edges.tolist()] if len(key) else []
         ends = [*edges.tolist(), len(key)]
-        bounds: list[list[tuple[int, int, int]]] = [[] for _ in range(packets)]
-        for start, end in zip(starts, ends, strict=False):
-            bounds[key[start] >> 8].append((int(key[start]) & 255, start, end))
-        return sent[by_key], bounds
+        return sent[by_key], [(int(key[a]), a, b) for a, b in zip(starts, ends, strict=False)]
 
 
 def encode_escapes(levels: np.ndarray, coder: RangeEncoder) -> None:
@@ -119,11 +90,11 @@ def decode_escapes(count: int, coder: RangeDecoder) -> np.ndarray:
 def packet_lattice(rows: int, columns: int, packets: int, layout: int) -> np.ndarray:
     """Which packet carries which symbol: uint8 [rows·columns, CHANNELS].
 
-    layout 0 (interleaved): (channel, y, x) dealt on a lattice, so that neighbours never share a packet;
-    layout 1 (progressive): channels in order of importance, the first packet matters most.
+    INTERLEAVED: (channel, y, x) dealt on a lattice, so that neighbours never share a packet;
+    PROGRESSIVE: channels in order of importance, the first packet matters most.
     """
     channel = np.arange(CHANNELS)
-    if layout == 1:
+    if layout == PROGRESSIVE:
         plane = np.broadcast_to(channel * packets // CHANNELS, (rows * columns, CHANNELS))
     else:
         y, x = np.divmod(np.arange(rows * columns), columns)
@@ -131,9 +102,3 @@ def packet_lattice(rows: int, columns: int, packets: int, layout: int) -> np.nda
     lattice = np.ascontiguousarray(plane, dtype=np.uint8)
     lattice.flags.writeable = False
     return lattice
-
-
-def check_packets(packets: int, indices) -> None:
-    """Raise WireError if an index does not fit the number of packets."""
-    if any(not 0 <= index < packets for index in indices):
-        raise WireError("packet index beyond the frame's packets")

@@ -16,14 +16,16 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from lrae.codec import intra_base, motion, payload
-from lrae.codec.entropy import LevelCoder, check_packets, packet_lattice
+from lrae.codec import intra_base, motion
 from lrae.codec.motion_field import MotionField
+from lrae.codec.packing import Packer
 from lrae.codec.quantiser import Quantiser
 from lrae.codec.reconstruct import Reconstructor
 from lrae.codec.state import CodedFrame, State
+from lrae.codec.tiles import CELLS, Rectangle, tile_rectangles
 from lrae.codec.types import (
-    MAX_PACKETS,
+    INTERLEAVED,
+    TILES,
     DecodedFrame,
     EncodedFrame,
     EncodeHints,
@@ -31,7 +33,7 @@ from lrae.codec.types import (
     FrameHeader,
     VideoFormat,
 )
-from lrae.errors import ConfigError, WireError
+from lrae.errors import ConfigError
 from lrae.models.blocks import CORNERS, pack, to_corners
 from lrae.models.rates import frame_q, step_of
 from lrae.models.store import KINDS, Model
@@ -50,7 +52,7 @@ class _Codec:
     def __init__(self, model: Model, video: VideoFormat, device: str):
         self.format, self.model_hash = video, model.hash
         self._core = Reconstructor(model, video.width, video.height, torch.device(device))
-        self._coders = {kind: LevelCoder(model.tables[kind]) for kind in KINDS}
+        self._packer = Packer(model.tables, self._core.grid)
 
     def initial_state(self) -> State:
         """Mid-grey; the next frame must be intra to look like anything."""
@@ -77,7 +79,7 @@ class _Codec:
 
     @torch.inference_mode()
     def _apply(self, state: State, coded: CodedFrame, number: int) -> State:
-        return self._core.finish(coded, self._core.predict(state, coded), number)
+        return self._core.after(state, coded, number)
 
 
 class LraeEncoder(_Codec):
@@ -86,6 +88,7 @@ class LraeEncoder(_Codec):
     def __init__(self, model: Model, video: VideoFormat, device: str = "cpu"):
         super().__init__(model, video, device)
         self._quantiser = {kind: Quantiser(model.tables[kind]) for kind in KINDS}
+        self._quietest = int(model.tables["inter"].class_bits().argmin())
         # all transforms side by side: [384, TRANSFORMS·CHANNELS]
         self._forward = {
             kind: w[:, CORNERS].permute(1, 0, 2).reshape(w.shape[1], -1).to(FORWARD[kind]).contiguous()
@@ -112,6 +115,8 @@ class LraeEncoder(_Codec):
         coefficients = (blocks.to(forward.dtype) @ forward).float().cpu().numpy().reshape(-1, TRANSFORMS, CHANNELS)
         classes, levels = self._quantiser[kind].choose(coefficients, core.grid)
         coded = replace(coded, classes=classes, levels=levels)
+        if hints.refresh and not intra and hints.layout == TILES:
+            coded = self._refresh(coded, frame, hints.refresh)
         times.append(perf_counter())
 
         side, header, texts = self._packetise(coded, number, hints, reference)
@@ -125,9 +130,8 @@ class LraeEncoder(_Codec):
     def analyse(self, state: State, frame: Frame, q: int, intra: bool, times: list[float] | None = None):
         """Prediction: (to_corners [N,384] of what is left to code in steps, CodedFrame without levels, predict())."""
         core, times = self._core, [] if times is None else times
-        sizes = ((core.height, core.width), *((core.height // 2, core.width // 2),) * 2)
-        planes = [_pad(plane, *size) for plane, size in zip((frame.y, frame.u, frame.v), sizes, strict=True)]
-        picture = pack(*(torch.from_numpy(p.astype(np.float32))[None, None].to(core.device) for p in planes))
+        planes = self._planes(frame)
+        picture = self._pack(planes)
         if intra:
             coded = CodedFrame(True, q, base=intra_base.quantise(*planes, q))
         else:
@@ -140,42 +144,68 @@ class LraeEncoder(_Codec):
             residual = residual + core.network.analysis(picture, *prediction, *core.rate(q))
         return to_corners(residual) / step_of(q), coded, prediction
 
+    def _planes(self, frame: Frame) -> list[np.ndarray]:
+        """Y, U, V at the padded size."""
+        height, width = self._core.height, self._core.width
+        sizes = (height, width), (height // 2, width // 2), (height // 2, width // 2)
+        return [_pad(plane, *size) for plane, size in zip((frame.y, frame.u, frame.v), sizes, strict=True)]
+
+    def _pack(self, planes: list[np.ndarray]) -> torch.Tensor:
+        return pack(*(torch.from_numpy(p.astype(np.float32))[None, None].to(self._core.device) for p in planes))
+
+    def _refresh(self, coded: CodedFrame, frame: Frame, tiles: frozenset[int]) -> CodedFrame:
+        """The same frame with some tiles coded without prediction, and nothing else in them."""
+        core, planes = self._core, self._planes(frame)
+        everywhere = tile_rectangles(Rectangle(0, core.grid[0], 0, core.grid[1]))
+        classes, levels = coded.classes.reshape(core.grid).copy(), coded.levels.reshape(*core.grid, CHANNELS).copy()
+        motion = MotionField(coded.motion.vectors.copy(), coded.motion.size.copy())
+        patches = []
+        for where in (tile for index, tile in enumerate(everywhere) if index in tiles):
+            pixels = [np.ascontiguousarray(where.of(p, side)) for p, side in zip(planes, (16, 8, 8), strict=True)]
+            patch = CodedFrame(True, coded.q, base=intra_base.quantise(*pixels, coded.q))
+            rest = to_corners(self._pack(pixels) - core.base(patch.base, coded.q)) / step_of(coded.q)
+            coefficients = (rest @ self._forward["intra"]).cpu().numpy().reshape(-1, TRANSFORMS, CHANNELS)
+            chosen = self._quantiser["intra"].choose(coefficients, where.grid)
+            patches.append((where, replace(patch, classes=chosen[0], levels=chosen[1])))
+            where.of(classes)[:], where.of(levels)[:] = self._quietest, 0
+            where.of(motion.vectors, CELLS)[:], where.of(motion.size, CELLS)[:] = 0, 6
+        return replace(
+            coded,
+            classes=classes.reshape(-1),
+            levels=levels.reshape(-1, CHANNELS),
+            motion=motion,
+            patches=tuple(patches),
+        )
+
     def _packetise(self, coded: CodedFrame, number: int, hints: EncodeHints, reference: int):
-        tables = self._core.tables["intra" if coded.intra else "inter"]
-        side = payload.encode_side(coded.classes.reshape(self._core.grid), coded.motion, coded.base, tables)
-        fragments = payload.cut(side, hints.max_payload // 2)
-        packets = max(hints.packets or self._packet_count(coded, len(side), hints), len(fragments))
-        if not hints.packets:  # room for all copies: a lost fragment is a lost frame
-            packets = max(packets, min(MAX_PACKETS, len(fragments) * hints.side_copies))
+        """(bytes of side information, header, payloads): as few packets as fit, tiles only where a tile does."""
+        packets = self._packer.limit(hints.packets or self._packet_count(coded, hints), hints.layout)
         while True:
-            lattice = packet_lattice(*self._core.grid, packets, hints.layout)
-            coder = self._coders["intra" if coded.intra else "inter"]
-            levels = coder.encode(coded.levels, coded.classes, lattice, packets)
-            dealt = payload.deal(fragments, packets, hints.side_copies)
-            texts = tuple(payload.join(dealt.get(i), text) for i, text in enumerate(levels))
-            largest = max(map(len, texts))
-            if largest <= hints.max_payload or packets == MAX_PACKETS:
+            payloads, side = self._packer.encode(coded, packets, hints)
+            packets, largest = len(payloads), max(map(len, payloads))
+            if largest <= hints.max_payload:
                 break
-            packets = min(MAX_PACKETS, max(packets + 1, math.ceil(packets * largest / hints.max_payload)))
+            more = self._packer.limit(max(packets + 1, math.ceil(packets * largest / hints.max_payload)), hints.layout)
+            if more == packets:
+                if hints.layout != TILES or coded.patches:
+                    break
+                hints = replace(hints, layout=INTERLEAVED)  # one tile exceeds a packet: its levels are dealt to several
+            packets = more
         header = FrameHeader(number, coded.intra, coded.q, packets, hints.layout, reference)
-        return sum(len(fragment.data) for fragment in dealt.values()), header, texts
+        return side, header, payloads
 
     @staticmethod
-    def _packet_count(coded: CodedFrame, side: int, hints: EncodeHints) -> int:
+    def _packet_count(coded: CodedFrame, hints: EncodeHints) -> int:
         """A first guess: two packets at least, so that a loss never takes a whole frame; more by the MTU."""
-        return 2 + int(side + np.count_nonzero(coded.levels) * 0.7) // hints.max_payload
+        return 2 + int(np.count_nonzero(coded.levels) * 0.9) // hints.max_payload
 
     def state_after(self, state: State, encoded: EncodedFrame, received: frozenset[int]) -> State:
         """What a receiver in `state` has after getting only `received` of the frame's payloads."""
-        header, coded = encoded.header, encoded.meta
-        fragments = (payload.split(encoded.payloads[i])[0] for i in received)
-        if payload.gather(f for f in fragments if f) is None:
-            return extrapolate(self, state, header.number)
-        if len(received) < header.packets:
-            lattice = packet_lattice(*self._core.grid, header.packets, header.layout)
-            here = np.isin(lattice, list(received))
-            coded = replace(coded, levels=np.where(here, coded.levels, 0).astype(np.int16))
-        return self._apply(state, coded, header.number)
+        payloads = {index: encoded.payloads[index] for index in received}
+        coded = self._packer.received(encoded.header, encoded.meta, payloads)
+        if coded is None:
+            return extrapolate(self, state, encoded.header.number)
+        return self._apply(state, coded, encoded.header.number)
 
 
 class LraeDecoder(_Codec):
@@ -205,31 +235,10 @@ class LraeDecoder(_Codec):
     def parse(self, header: FrameHeader, payloads: Mapping[int, bytes]) -> tuple[CodedFrame | None, frozenset[int]]:
         """Entropy decoding alone: integers from bytes, no state.
 
-        Returns (the frame, None without side information; the indices of the well-formed payloads). WireError:
-        an index that the frame does not have.
+        Returns (the frame, None if nothing can be used; the indices of the well-formed payloads). WireError: an
+        index, or a number of packets, that such a frame cannot have.
         """
-        check_packets(header.packets, payloads)
-        tables = self._core.tables["intra" if header.intra else "inter"]
-        texts, fragments = {}, []
-        for index, data in sorted(payloads.items()):
-            try:
-                fragment, texts[index] = payload.split(data)
-            except WireError:
-                continue
-            if fragment:
-                fragments.append(fragment)
-        try:
-            side = payload.gather(fragments)
-            if side is None:
-                return None, frozenset(texts)
-            found = payload.decode_side(side, *self._core.grid, header.intra, tables)
-        except WireError:
-            return None, frozenset()
-        classes = found[0].reshape(-1)
-        lattice = packet_lattice(*self._core.grid, header.packets, header.layout)
-        coder = self._coders["intra" if header.intra else "inter"]
-        levels, read = coder.decode(texts, classes, lattice, header.packets)
-        return CodedFrame(header.intra, header.q, classes, levels, *found[1:]), read
+        return self._packer.decode(header, payloads)
 
 
 def extrapolate(codec: _Codec, state: State, number: int) -> State:

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from lrae.codec import intra_base, motion_field
+from lrae.codec import conceal, intra_base, motion_field
 from lrae.codec.motion_field import MotionField
 from lrae.codec.quantiser import dequantise
 from lrae.codec.state import CodedFrame, State
+from lrae.codec.tiles import Rectangle
 from lrae.models.blocks import BLOCK, COEFFICIENTS, PACKED, clip, from_blocks, pack, padded, unpack
 from lrae.models.rates import step_of
 from lrae.models.store import Model
@@ -46,6 +47,14 @@ class Reconstructor:
         """(q int64 [1], step fp32 [1]) on the device."""
         return torch.tensor([q], device=self.device), torch.tensor([step_of(q)], device=self.device)
 
+    def after(self, state: State, coded: CodedFrame, number: int) -> State:
+        """The state after a frame of which anything may be missing."""
+        if coded.missing is None:
+            return self.finish(coded, self.predict(state, coded), number)
+        coded = conceal.fill(coded, state)
+        result = self.finish(coded, self.predict(state, coded), number)
+        return conceal.keep(result, coded, state) if coded.intra else result
+
     def predict(self, state: State, coded: CodedFrame) -> tuple:
         """What the residual is added to: (ctx, features) of an inter frame, (base picture,) of an intra frame."""
         if coded.intra:
@@ -65,8 +74,8 @@ class Reconstructor:
         means = base * intra_base.steps(q)[:, None, None]
         return intra_base.picture(torch.from_numpy(means)[None].to(self.device))
 
-    def residual(self, coded: CodedFrame) -> torch.Tensor:
-        """Levels to the packed residual picture, fp32 [1,96,h,w]."""
+    def residual(self, coded: CodedFrame, grid: tuple[int, int] | None = None) -> torch.Tensor:
+        """Levels to the packed residual picture, fp32 [1,96,h,w], of the whole picture or of a region's grid."""
         kind = "intra" if coded.intra else "inter"
         values = dequantise(coded.levels, coded.classes, self.tables[kind]) * np.float32(step_of(coded.q))
         blocks = torch.zeros(len(values), COEFFICIENTS, device=self.device)
@@ -77,7 +86,7 @@ class Reconstructor:
             if len(where):
                 part = torch.from_numpy(values[where]).to(self.device)
                 blocks[torch.from_numpy(where).to(self.device)] = part @ self.linear[kind][t].T
-        return from_blocks(blocks, 1, *self.grid)
+        return from_blocks(blocks, 1, *(grid or self.grid))
 
     def finish(self, coded: CodedFrame, prediction: tuple, number: int) -> State:
         """Synthesis: the state after the frame. prediction: what predict() gave."""
@@ -90,9 +99,16 @@ class Reconstructor:
                 packed, memory = ctx + residual, features
             else:
                 packed, memory = self.network.synthesis(ctx, residual, features, *self.rate(coded.q))
+        for where, patch in coded.patches:
+            packed[0][:, 2 * where.top : 2 * where.bottom, 2 * where.left : 2 * where.right] = self.patch(patch, where)
         packed = clip(packed)
         planes = unpack(packed)
         return State(packed, memory, planes, _bytes(planes[0]), coded.motion, number)
+
+    def patch(self, patch: CodedFrame, where: Rectangle) -> torch.Tensor:
+        """The packed picture [96,h,w] of a tile coded without prediction."""
+        residual = self.residual(patch, where.grid)
+        return self.network.synthesis_intra(self.base(patch.base, patch.q), residual, *self.rate(patch.q))[0][0]
 
     def picture(self, state: State) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The planes of the padded picture, uint8."""

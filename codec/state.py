@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from lrae.codec.motion_field import MotionField
+from lrae.codec.tiles import Rectangle
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,10 +27,13 @@ class State:
 
 @dataclass(frozen=True, eq=False)
 class CodedFrame:
-    """The quantised content of one frame, as it comes out of entropy decoding.
+    """The quantised content of one frame, or of one region of it, as it comes out of entropy decoding.
 
     classes: uint8 [rows·columns]; levels: int16 [rows·columns, CHANNELS], zero where not received.
     motion: inter frames only. base: intra frames only, int16 [3, rows, columns] (codec/intra_base.py).
+    patches: tiles of an inter frame that are coded without prediction, each an intra CodedFrame of its own.
+    missing: float32 [rows, columns], the share of each position's levels that did not arrive, 1 where class and
+        motion (base) did not arrive either; None: all arrived.
     """
 
     intra: bool
@@ -38,3 +42,5 @@ class CodedFrame:
     levels: np.ndarray | None = None
     motion: MotionField | None = None
     base: np.ndarray | None = None
+    patches: tuple[tuple[Rectangle, CodedFrame], ...] = ()
+    missing: np.ndarray | None = None

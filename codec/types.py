@@ -7,7 +7,8 @@ from fractions import Fraction
 
 import numpy as np
 
-LAYOUTS = ("interleaved", "progressive")
+LAYOUTS = ("tiles", "interleaved", "progressive")
+TILES, INTERLEAVED, PROGRESSIVE = range(3)
 MIN_SIDE, MAX_SIDE = 16, 4096
 Q_LEVELS = 64  # q = 0 is the coarsest (fewest bits), q = 63 the finest
 MAX_PACKETS = 64
@@ -62,7 +63,8 @@ class EncodeHints:
     intra: bool = False
     packets: int | None = None  # K; None: chosen from the frame's size and the MTU
     layout: int = 0
-    side_copies: int = 1  # in how many of the K packets the side information (classes, motion) travels
+    side_copies: int = 1  # in how many of the K packets the side information travels (not with tiles: each has its own)
+    refresh: frozenset[int] = frozenset()  # tiles (raster order) to code without prediction (layout tiles only)
     max_payload: int = 1150  # bytes that fit one packet beside its header
 
 

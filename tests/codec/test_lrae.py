@@ -8,7 +8,7 @@ import torch
 
 from lrae.codec import make_decoder, make_encoder, payload
 from lrae.codec.entropy import packet_lattice
-from lrae.codec.types import EncodeHints, Frame, FrameHeader, VideoFormat
+from lrae.codec.types import INTERLEAVED, PROGRESSIVE, TILES, EncodeHints, Frame, FrameHeader, VideoFormat
 from lrae.errors import ConfigError, ModelError, WireError
 from lrae.experiments.metrics import psnr_yuv
 from lrae.models.tables import CHANNELS, CLASSES, MAX_LEVEL
@@ -78,7 +78,7 @@ def test_entropy_decoding_is_integers_only_and_needs_no_state():
     assert coded.motion.vectors.dtype == np.int16
 
 
-@pytest.mark.parametrize("layout", [0, 1])
+@pytest.mark.parametrize("layout", [INTERLEAVED, PROGRESSIVE])
 def test_every_packet_decodes_in_any_order_and_company(layout):
     encoder, decoder = pair(96, 80)
     encoded = encode(encoder, clip(96, 80, 2), packets=4, layout=layout, side_copies=4)[-1][0]
@@ -92,12 +92,15 @@ def test_every_packet_decodes_in_any_order_and_company(layout):
         np.testing.assert_array_equal(coded.levels, expected)
 
 
-def test_state_after_is_the_state_of_a_receiver_that_lost_those_packets():
-    encoder, decoder = pair(96, 80)
+@pytest.mark.parametrize("layout", [TILES, INTERLEAVED, PROGRESSIVE])
+def test_state_after_is_the_state_of_a_receiver_that_lost_those_packets(layout):
+    encoder, decoder = pair(136, 80)
     state = decoder.initial_state()
     sender = encoder.initial_state()
     rng = np.random.default_rng(1)
-    for encoded, _, _ in encode(encoder, clip(96, 80, 6), packets=3):
+    hints = {"layout": layout, "refresh": frozenset({0, 4}), "side_copies": 2}
+    for encoded, _, _ in encode(encoder, clip(136, 80, 8), packets=3, **hints):
+        assert encoded.header.intra or len(encoded.meta.patches) == 2 * (layout == TILES)
         kept = frozenset(int(i) for i in np.flatnonzero(rng.random(3) > 0.4))
         _, state = decoder.decode(state, encoded.header, {i: encoded.payloads[i] for i in kept})
         sender = encoder.state_after(sender, encoded, kept)
@@ -132,7 +135,7 @@ def test_more_bits_give_a_better_picture():
 def test_mutated_truncated_and_random_packets_never_crash_nor_leave_the_range():
     """20,000 hostile payloads through entropy decoding."""
     encoder, decoder = pair(48, 48)
-    coded = [e for e, _, _ in encode(encoder, clip(48, 48, 3), q=12, packets=2, side_copies=2)]
+    coded = [e for e, _, _ in encode(encoder, clip(48, 48, 3), q=12, packets=2, side_copies=2, layout=INTERLEAVED)]
     rng = np.random.default_rng(2)
     refused = 0
     for round_ in range(20_000):
@@ -153,6 +156,32 @@ def test_mutated_truncated_and_random_packets_never_crash_nor_leave_the_range():
             assert result.classes.max() < CLASSES
             assert np.abs(result.levels.astype(int)).max() <= MAX_LEVEL
     assert 500 < refused < 19_000  # the empty ones at least; most decode to something, as CRC guards them on the wire
+
+
+def test_mutated_and_random_tiles_never_crash_nor_leave_the_range():
+    """20,000 hostile payloads, each beside a sound one."""
+    encoder, decoder = pair(128, 80)
+    hints = {"q": 12, "packets": 2, "refresh": frozenset({1, 2})}
+    coded = [e for e, _, _ in encode(encoder, clip(128, 80, 3), **hints)]
+    assert [len(e.meta.patches) for e in coded] == [0, 2, 2]
+    rng = np.random.default_rng(2)
+    refused = 0
+    for round_ in range(20_000):
+        encoded = coded[round_ % len(coded)]
+        data = bytearray(encoded.payloads[round_ % 2])
+        if round_ % 3 == 0:
+            data[rng.integers(len(data))] ^= 1 << int(rng.integers(8))
+        elif round_ % 3 == 1:
+            data = bytearray(rng.bytes(int(rng.integers(0, 80))))
+        else:
+            data[int(rng.integers(len(data))) :] = rng.bytes(8)
+        sound = encoded.payloads[1 - round_ % 2]
+        result, read = decoder.parse(encoded.header, {round_ % 2: bytes(data), 1 - round_ % 2: sound})
+        assert 1 - round_ % 2 in read
+        refused += round_ % 2 not in read
+        assert result.classes.max() < CLASSES
+        assert np.abs(result.levels.astype(int)).max() <= MAX_LEVEL
+    assert refused < 19_000
 
 
 def test_damaged_frames_decode_to_a_picture_of_the_right_size():
@@ -230,7 +259,7 @@ def test_a_frame_is_cut_to_fit_the_mtu():
 
 def test_interleaved_neighbours_never_share_a_packet():
     for packets in range(2, 17):
-        lattice = packet_lattice(8, 8, packets, 0).reshape(8, 8, CHANNELS)
+        lattice = packet_lattice(8, 8, packets, INTERLEAVED).reshape(8, 8, CHANNELS)
         assert (lattice[:, 1:] != lattice[:, :-1]).all()
         assert (lattice[..., 1:] != lattice[..., :-1]).all()
         if packets > 3:
@@ -239,7 +268,7 @@ def test_interleaved_neighbours_never_share_a_packet():
 
 
 def test_progressive_packets_take_the_channels_in_order():
-    lattice = packet_lattice(2, 2, 4, 1)
+    lattice = packet_lattice(2, 2, 4, PROGRESSIVE)
     assert (np.diff(lattice.astype(int), axis=1) >= 0).all()
     assert lattice[0, 0] == 0 and lattice[0, -1] == 3
 

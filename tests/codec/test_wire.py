@@ -133,7 +133,7 @@ def test_a_sealed_body_of_noise_is_a_packet_or_a_wire_error(kind, body):
         {"packets": 65},
         {"packets": True},
         {"packets": 2.0},
-        {"layout": 2},
+        {"layout": 3},
         {"bitrate": -1},
         {"format": (15, 256, 30, 1, "tv", "bt709")},
         {"format": (448, 4097, 30, 1, "tv", "bt709")},

@@ -1,0 +1,261 @@
+"""From a coded frame to its K payloads and back, in every layout. Integers only; no state of the stream.
+
+tiles (the default): a packet is a rectangle of the picture with its own classes, motion (or base) and levels. It
+needs no other packet, and nothing travels twice.
+interleaved, progressive: the levels of the whole picture are dealt to the packets; all of them need the side
+information (classes, motion or base), which travels in `side_copies` of them (codec/payload.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from lrae.codec import class_map, intra_base, motion_coding, payload
+from lrae.codec.entropy import LevelCoder, packet_lattice
+from lrae.codec.motion_field import CELL, MotionField
+from lrae.codec.range_coding import (
+    Categorical,
+    RangeDecoder,
+    RangeEncoder,
+    Uniform,
+    bytes_to_words,
+    contained,
+    words_to_bytes,
+)
+from lrae.codec.state import CodedFrame
+from lrae.codec.tiles import CELLS, Rectangle, rectangles, tile_count, tile_rectangles
+from lrae.codec.types import MAX_PACKETS, TILES, EncodeHints, FrameHeader
+from lrae.errors import WireError
+from lrae.models.blocks import BLOCK
+from lrae.models.store import KINDS
+from lrae.models.tables import CHANNELS, ClassTables
+
+_PATCHED = Categorical(np.array([63 / 64, 1 / 64], np.float32), perfect=False)
+_FLAG = Uniform(2)
+
+
+class Packer:
+    """Packets of pictures of grid (rows, columns) positions. tables: {"inter"|"intra": ClassTables}."""
+
+    def __init__(self, tables: dict[str, ClassTables], grid: tuple[int, int]):
+        self.tables, self.grid = tables, grid
+        self._levels = {kind: LevelCoder(tables[kind]) for kind in KINDS}
+
+    def encode(self, coded: CodedFrame, packets: int, hints: EncodeHints) -> tuple[tuple[bytes, ...], int]:
+        """(payloads, bytes of side information in them). More payloads than `packets` if the side information needs
+        them, fewer if there are not as many tiles."""
+        if hints.layout == TILES:
+            done = [self._tile(coded, where) for where in rectangles(*self.grid, self.limit(packets, TILES))]
+            return tuple(data for data, _ in done), sum(side for _, side in done)
+        kind = KINDS[coded.intra]
+        coder = RangeEncoder()
+        self._side(coded, coder)
+        side = words_to_bytes(coder.get_compressed()) or b"\0"  # never empty: empty means that there is none
+        fragments = payload.cut(side, hints.max_payload // 2)
+        packets = max(packets, len(fragments))
+        if not hints.packets:  # room for all copies: a lost fragment is a lost frame
+            packets = max(packets, min(MAX_PACKETS, len(fragments) * hints.side_copies))
+        lattice = packet_lattice(*self.grid, packets, hints.layout)
+        dealt = payload.deal(fragments, packets, hints.side_copies)
+        texts = []
+        for index in range(packets):
+            coder = RangeEncoder()
+            self._levels[kind].encode(coded.levels, coded.classes, coder, lattice == index)
+            texts.append(payload.join(dealt.get(index), words_to_bytes(coder.get_compressed())))
+        return tuple(texts), sum(len(fragment.data) for fragment in dealt.values())
+
+    def limit(self, packets: int, layout: int) -> int:
+        """At most this many packets."""
+        return min(packets, MAX_PACKETS, tile_count(*self.grid) if layout == TILES else MAX_PACKETS)
+
+    def decode(self, header: FrameHeader, payloads: Mapping[int, bytes]) -> tuple[CodedFrame | None, frozenset[int]]:
+        """Entropy decoding: (the frame, None if nothing of it can be used; the indices of well-formed payloads).
+
+        WireError: an index, or a number of packets, that such a frame cannot have.
+        """
+        if any(not 0 <= index < header.packets for index in payloads):
+            raise WireError("packet index beyond the frame's packets")
+        if header.layout == TILES:
+            return self._decode_tiles(header, payloads)
+        texts, fragments = {}, []
+        for index, data in sorted(payloads.items()):
+            try:
+                fragment, texts[index] = payload.split(data)
+            except WireError:
+                continue
+            if fragment:
+                fragments.append(fragment)
+        try:
+            side = payload.gather(fragments)
+            if side is None:
+                return None, frozenset(texts)
+            with contained("side information"):
+                part = self._read_side(header, self.grid, RangeDecoder(bytes_to_words(side)))
+        except WireError:
+            return None, frozenset()
+        lattice = packet_lattice(*self.grid, header.packets, header.layout)
+        levels, read = np.zeros((len(part.classes), CHANNELS), np.int16), set()
+        for index, text in texts.items():
+            try:
+                coder = RangeDecoder(bytes_to_words(text))
+                levels += self._levels[KINDS[header.intra]].decode(part.classes, coder, lattice == index)
+            except WireError:
+                continue
+            read.add(index)
+        part = replace(part, levels=levels)
+        return replace(part, missing=self._missing(header, frozenset(read))), frozenset(read)
+
+    def received(self, header: FrameHeader, coded: CodedFrame, payloads: Mapping[int, bytes]) -> CodedFrame | None:
+        """What decode() makes of a subset of the encoder's own payloads, without decoding them."""
+        if header.layout == TILES:
+            if not payloads:
+                return None
+            part = self._blank(header)
+            for index, where in enumerate(rectangles(*self.grid, header.packets)):
+                if index in payloads:
+                    _paste(part, where, _cut(coded, where, self.grid), self.grid)
+            patches = tuple(p for p in coded.patches if not where_missing(part.missing, p[0]))
+            return _finished(part, patches)
+        fragments = (payload.split(data)[0] for data in payloads.values())
+        if payload.gather(f for f in fragments if f) is None:
+            return None
+        if len(payloads) == header.packets:
+            return coded
+        here = np.isin(packet_lattice(*self.grid, header.packets, header.layout), list(payloads))
+        levels = np.where(here, coded.levels, 0).astype(np.int16)
+        return replace(coded, levels=levels, missing=self._missing(header, frozenset(payloads)))
+
+    def _missing(self, header: FrameHeader, read: frozenset[int]) -> np.ndarray | None:
+        if len(read) == header.packets:
+            return None
+        return np.full(self.grid, 1 - len(read) / header.packets, np.float32)
+
+    # one region: side information and levels
+
+    def _side(self, part: CodedFrame, coder: RangeEncoder) -> None:
+        """Append classes and motion or base."""
+        tables = self.tables[KINDS[part.intra]]
+        rows = part.base.shape[1] if part.intra else part.motion.size.shape[0] // CELLS
+        class_map.encode(part.classes.reshape(rows, -1), tables, coder)
+        if part.intra:
+            intra_base.encode(part.base, tables, coder)
+        else:
+            motion_coding.encode(part.motion, coder)
+
+    def _read_side(self, header: FrameHeader, grid: tuple[int, int], coder: RangeDecoder, patch=False) -> CodedFrame:
+        intra = header.intra or patch
+        tables = self.tables[KINDS[intra]]
+        classes = class_map.decode(*grid, tables, coder).reshape(-1)
+        if intra:
+            return CodedFrame(True, header.q, classes, base=intra_base.decode(*grid, tables, coder))
+        motion = motion_coding.decode(coder, grid[0] * BLOCK, grid[1] * BLOCK)
+        return CodedFrame(False, header.q, classes, motion=motion)
+
+    # tiles
+
+    def _tile(self, coded: CodedFrame, where: Rectangle) -> tuple[bytes, int]:
+        """The packet of one rectangle: (payload, bytes of side information)."""
+        coder = RangeEncoder()
+        part = _cut(coded, where, self.grid)
+        patches = []
+        if not coded.intra:
+            known = dict(coded.patches)
+            tiles = tile_rectangles(where)
+            patches = [known[tile] for tile in tiles if tile in known]
+            coder.encode(np.array([bool(patches)], np.int32), _PATCHED)
+            if patches:
+                coder.encode(np.array([tile in known for tile in tiles], np.int32), _FLAG)
+        for each in (part, *patches):
+            self._side(each, coder)
+        side = coder.num_bits() // 8
+        for each in (part, *patches):
+            self._levels[KINDS[each.intra]].encode(each.levels, each.classes, coder)
+        data = words_to_bytes(coder.get_compressed())
+        return data, min(side, len(data))
+
+    def _read_tile(self, header: FrameHeader, where: Rectangle, data: bytes):
+        """The inverse of _tile: (CodedFrame of the rectangle, its patches). WireError."""
+        coder = RangeDecoder(bytes_to_words(data))
+        with contained("tile"):
+            patched = []
+            if not header.intra and coder.decode(_PATCHED, 1)[0]:
+                tiles = tile_rectangles(where)
+                flags = coder.decode(_FLAG, len(tiles))
+                patched = [tile for tile, flag in zip(tiles, flags, strict=True) if flag]
+            parts = [self._read_side(header, where.grid, coder)]
+            parts += [self._read_side(header, tile.grid, coder, patch=True) for tile in patched]
+            parts = [
+                replace(part, levels=self._levels[KINDS[part.intra]].decode(part.classes, coder)) for part in parts
+            ]
+        return parts[0], tuple(zip(patched, parts[1:], strict=True))
+
+    def _decode_tiles(self, header: FrameHeader, payloads: Mapping[int, bytes]):
+        part, patches, read = self._blank(header), [], set()
+        bounds = rectangles(*self.grid, header.packets)
+        for index, data in sorted(payloads.items()):
+            try:
+                tile, found = self._read_tile(header, bounds[index], data)
+            except WireError:
+                continue
+            _paste(part, bounds[index], tile, self.grid)
+            patches += found
+            read.add(index)
+        if not read:
+            return None, frozenset()
+        return _finished(part, tuple(patches)), frozenset(read)
+
+    def _blank(self, header: FrameHeader) -> CodedFrame:
+        """A frame of which nothing has arrived yet, to be written into."""
+        rows, columns = self.grid
+        motion = base = None
+        if header.intra:
+            base = np.zeros((3, rows, columns), np.int16)
+        else:
+            motion = MotionField.still(rows * CELL * CELLS, columns * CELL * CELLS)
+            motion = MotionField(motion.vectors, np.full_like(motion.size, 3))
+        return CodedFrame(
+            header.intra,
+            header.q,
+            np.zeros(rows * columns, np.uint8),
+            np.zeros((rows * columns, CHANNELS), np.int16),
+            motion,
+            base,
+            missing=np.ones(self.grid, np.float32),
+        )
+
+
+def where_missing(missing: np.ndarray, where: Rectangle) -> bool:
+    """Whether a rectangle has not arrived."""
+    return bool(where.of(missing)[0, 0] == 1)
+
+
+def _finished(part: CodedFrame, patches: tuple) -> CodedFrame:
+    return replace(part, patches=patches, missing=part.missing if part.missing.any() else None)
+
+
+def _cut(coded: CodedFrame, where: Rectangle, grid: tuple[int, int]) -> CodedFrame:
+    """The part of a frame inside a rectangle."""
+    motion = base = None
+    if coded.motion is not None:
+        vectors, size = (np.ascontiguousarray(where.of(a, CELLS)) for a in (coded.motion.vectors, coded.motion.size))
+        motion = MotionField(vectors, size)
+    if coded.base is not None:
+        base = np.ascontiguousarray(coded.base[:, where.top : where.bottom, where.left : where.right])
+    classes = np.ascontiguousarray(where.of(coded.classes.reshape(grid))).reshape(-1)
+    levels = where.of(coded.levels.reshape(*grid, CHANNELS)).reshape(-1, CHANNELS)
+    return CodedFrame(coded.intra, coded.q, classes, levels, motion, base)
+
+
+def _paste(frame: CodedFrame, where: Rectangle, part: CodedFrame, grid: tuple[int, int]) -> None:
+    """Write the part that arrived into a frame from _blank()."""
+    where.of(frame.classes.reshape(grid))[:] = part.classes.reshape(where.grid)
+    where.of(frame.levels.reshape(*grid, CHANNELS))[:] = part.levels.reshape(*where.grid, CHANNELS)
+    where.of(frame.missing)[:] = 0
+    if frame.motion is not None:
+        where.of(frame.motion.vectors, CELLS)[:] = part.motion.vectors
+        where.of(frame.motion.size, CELLS)[:] = part.motion.size
+    if frame.base is not None:
+        frame.base[:, where.top : where.bottom, where.left : where.right] = part.base
