@@ -64,8 +64,8 @@ class EncodeHints:
     packets: int | None = None  # K; None: chosen from the frame's size and the MTU
     layout: int = 0
     side_copies: int = 1  # in how many of the K packets the side information travels (not with tiles: each has its own)
-    refresh: frozenset[int] = frozenset()  # tiles (raster order) to code without prediction (layout tiles only)
     max_payload: int = 1150  # bytes that fit one packet beside its header
+    refresh: frozenset[int] = frozenset()  # tiles (raster order) to code without prediction (layout tiles only)
 
 
 @dataclass(frozen=True, eq=False)
