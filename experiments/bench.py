@@ -5,22 +5,21 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lrae.cli import Parser, run_main
 from lrae.errors import ConfigError, SinkError
-from lrae.experiments import rd, speed
+from lrae.experiments import loss_cli, rd, speed
 from lrae.experiments.anchors import ANCHORS, CRFS, DEFAULT_ANCHORS
+from lrae.experiments.arguments import anchors, count, levels, sizes
 from lrae.experiments.clips import find_clips
 from lrae.experiments.environment import environment
+from lrae.experiments.pool import progress
 from lrae.experiments.tables import plot_rd, rd_tables, speed_tables
-from lrae.sender.source import parse_size
 
 QS = (0, 10, 20, 30, 40, 50)
 SPEED_CLIP = "sample:bigbuckbunny"  # the sample with the most pixels
@@ -31,52 +30,28 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(prog="lrae-bench", description="Measure LRAE; every figure is reproducible.")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--clips", help="folder, file or input (default: sample footage)")
-    common.add_argument("--frames", type=_count, default=48, help="frames of each clip (default 48)")
+    common.add_argument("--frames", type=count, default=48, help="frames of each clip (default 48)")
     common.add_argument("--json", type=Path, metavar="FILE", help="write the result here")
     common.add_argument("--model", default="m", help="shipped model or weights file (default m)")
     common.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    common.add_argument("--threads", type=_count, help="torch's threads (default: torch decides)")
+    common.add_argument("--threads", type=count, help="torch's threads (default: torch decides)")
     commands = parser.add_subparsers(dest="command", required=True)
 
     sub = commands.add_parser("rd", parents=[common], help="bits and quality without loss, against x264, x265")
     sub.set_defaults(run=run_rd)
-    sub.add_argument("--q", type=_levels, default=QS, help="comma-separated q, 0 to 63, at least 4 of them")
+    sub.add_argument("--q", type=levels, default=QS, help="comma-separated q, 0 to 63, at least 4 of them")
     packets = "packets per frame (default 1; 0: as a session would cut it)"
     sub.add_argument("--packets", type=int, default=1, choices=range(65), metavar="K", help=packets)
-    sub.add_argument("--anchors", type=_anchors, default=DEFAULT_ANCHORS, help=f"of {', '.join(ANCHORS)}")
+    sub.add_argument("--anchors", type=anchors, default=DEFAULT_ANCHORS, help=f"of {', '.join(ANCHORS)}")
     sub.add_argument("--reuse", type=Path, metavar="FILE", help="take the anchors' points from an earlier --json")
     sub.add_argument("--plot", type=Path, metavar="FILE.png")
 
     sub = commands.add_parser("speed", parents=[common], help="frames per second, by stage")
     sub.set_defaults(run=run_speed)
-    sub.add_argument("--q", type=_levels, default=(32,), help="one q (default 32)")
-    sub.add_argument("--sizes", type=_sizes, default=speed.SIZES, help="default 448x256,640x360,1280x720")
+    sub.add_argument("--q", type=levels, default=(32,), help="one q (default 32)")
+    sub.add_argument("--sizes", type=sizes, default=speed.SIZES, help="default 448x256,640x360,1280x720")
+    loss_cli.add_commands(commands, common)
     return parser
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return value
-
-
-def _levels(text: str) -> tuple[int, ...]:
-    values = tuple(sorted({int(word) for word in text.split(",")}))
-    if values[0] < 0 or values[-1] > 63:
-        raise argparse.ArgumentTypeError("q is 0 to 63")
-    return values
-
-
-def _anchors(text: str) -> tuple[str, ...]:
-    names = tuple(text.split(","))
-    if unknown := set(names) - set(ANCHORS):
-        raise argparse.ArgumentTypeError(f"unknown: {', '.join(sorted(unknown))}")
-    return names
-
-
-def _sizes(text: str) -> tuple[tuple[int, int], ...]:
-    return tuple(parse_size(word) for word in text.split(","))
 
 
 def run_rd(args: argparse.Namespace, console: Console) -> dict:
@@ -113,23 +88,6 @@ def run_speed(args: argparse.Namespace, console: Console) -> dict:
     for table in speed_tables(result):
         console.print(table)
     return result
-
-
-@contextmanager
-def progress(total: int) -> Iterator[Callable[[str], None]]:
-    """A bar on standard error, if that is a terminal.
-
-    What it yields is called with a line of text before each of `total` steps.
-    """
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=total, completed=-1)
-
-        def step(text: str) -> None:
-            bar.update(task, advance=1, description=text)
-
-        yield step
 
 
 def read_json(path: Path) -> dict:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from lrae.errors import ConfigError, SinkError
+from lrae.experiments.plot import drawing
 from lrae.experiments.rd import LRAE
 
 
@@ -85,25 +85,12 @@ def speed_tables(result: dict) -> list[Table]:
 
 
 def plot_rd(result: dict, path: Path) -> None:
-    """Mean curves as a PNG (or what the suffix says). ConfigError: no matplotlib; SinkError: not writable."""
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise ConfigError("a plot needs the bench extra: pip install matplotlib") from error
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(7, 5), layout="constrained")
-    for codec, row in result["points"].items():
-        style = {"linewidth": 2.5, "marker": "o"} if codec == LRAE else {"marker": "."}
-        axes.plot([p["bpp"] for p in row], [p["psnr_yuv"] for p in row], label=codec, **style)
-    axes.set(xscale="log", xlabel="bits per luma sample", ylabel="PSNR-YUV 6:1:1, dB")
-    axes.set_title(f"No loss, mean over {len(result['clips'])} clips")
-    axes.grid(True, which="both", alpha=0.3)
-    axes.legend()
-    try:
-        figure.savefig(path, dpi=120)
-    except (OSError, ValueError) as error:
-        raise SinkError(f"{path}: {error}") from error
-    finally:
-        pyplot.close(figure)
+    """Mean curves as a PNG (or what the suffix says). ConfigError, SinkError as drawing()."""
+    with drawing(path) as axes:
+        for codec, row in result["points"].items():
+            style = {"linewidth": 2.5, "marker": "o"} if codec == LRAE else {"marker": "."}
+            axes.plot([p["bpp"] for p in row], [p["psnr_yuv"] for p in row], label=codec, **style)
+        axes.set(xscale="log", xlabel="bits per luma sample", ylabel="PSNR-YUV 6:1:1, dB")
+        axes.set_title(f"No loss, mean over {len(result['clips'])} clips")
+        axes.grid(True, which="both", alpha=0.3)
+        axes.legend()

@@ -1,0 +1,118 @@
+"""The subcommands of lrae-bench that lose packets: loss, recovery, progressive."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from lrae.codec.types import LAYOUTS, MAX_PACKETS
+from lrae.experiments import loss_rates, progressive, recovery
+from lrae.experiments.arguments import count, levels, rates
+from lrae.experiments.clips import find_clips
+from lrae.experiments.loss import Condition
+from lrae.experiments.loss_rates import Variant
+from lrae.experiments.loss_tables import (
+    loss_tables,
+    plot_loss,
+    plot_progressive,
+    progressive_tables,
+    recovery_tables,
+)
+from lrae.experiments.pool import progress
+
+QS = (10, 22, 34)
+RATES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
+LONG = 200  # frames of the runs without feedback
+
+
+def add_commands(commands, common: argparse.ArgumentParser) -> None:
+    """commands: what add_subparsers() gave; common: the options of every subcommand."""
+    lossy = argparse.ArgumentParser(add_help=False)
+    lossy.add_argument("--q", type=levels, default=QS, help="comma-separated q, 0 to 63 (default 10,22,34)")
+    lossy.add_argument("--jobs", type=count, default=2, help="processes, a thread each (default 2)")
+    channel = argparse.ArgumentParser(add_help=False)
+    packets = "packets per frame, more where a frame does not fit (default 4)"
+    channel.add_argument("--packets", type=_packets, default=4, metavar="K", help=packets)
+    channel.add_argument("--layout", default=LAYOUTS[0], choices=LAYOUTS)
+    channel.add_argument("--rtt", type=float, default=0.1, help="seconds until feedback is there (default 0.1)")
+
+    sub = commands.add_parser("loss", parents=[common, lossy, channel], help="quality over loss rate, no FEC")
+    sub.set_defaults(run=run_loss)
+    sub.add_argument("--loss", type=rates, default=RATES, help="comma-separated rates of lost packets, 0 to below 1")
+    sub.add_argument("--burst", action="store_true", help="also bursty losses of the same rates")
+    without = f"frames of the runs without feedback (default {LONG})"
+    sub.add_argument("--no-feedback-frames", type=count, default=LONG, metavar="N", help=without)
+    sub.add_argument("--plot", type=Path, metavar="FILE.png")
+
+    sub = commands.add_parser(
+        "recovery", parents=[common, lossy, channel], help="frames until a stream is well after a burst; replay time"
+    )
+    sub.set_defaults(run=run_recovery)
+    sub.add_argument("--seeds", type=count, default=3, help="bursts tried on each clip (default 3)")
+
+    sub = commands.add_parser("progressive", parents=[common, lossy], help="quality of the first k of K packets")
+    sub.set_defaults(run=run_progressive)
+    sub.add_argument("--packets", type=_packets, default=8, metavar="K", help="packets per frame (default 8)")
+    sub.add_argument("--layouts", type=_layouts, default=LAYOUTS, help=f"of {', '.join(LAYOUTS)}")
+    sub.add_argument("--plot", type=Path, metavar="FILE.png")
+
+
+def _packets(text: str) -> int:
+    value = count(text)
+    if value > MAX_PACKETS:
+        raise argparse.ArgumentTypeError(f"at most {MAX_PACKETS} packets")
+    return value
+
+
+def _layouts(text: str) -> tuple[str, ...]:
+    names = tuple(text.split(","))
+    if unknown := set(names) - set(LAYOUTS):
+        raise argparse.ArgumentTypeError(f"unknown: {', '.join(sorted(unknown))}")
+    return names
+
+
+def _shared(args: argparse.Namespace) -> dict:
+    return {"model": args.model, "device": args.device, "processes": args.jobs, "progress": progress}
+
+
+def _base(args: argparse.Namespace) -> Condition:
+    return Condition(packets=args.packets, layout=args.layout, rtt=args.rtt)
+
+
+def run_loss(args: argparse.Namespace, console: Console) -> dict:
+    """`lrae-bench loss`: measure, print, plot."""
+    long = args.no_feedback_frames
+    variants = [Variant("feedback"), Variant("no_feedback", "none", frames=long)]
+    if args.layout == LAYOUTS[0]:
+        variants.append(Variant("refresh", "refresh", frames=long, against="no_feedback"))
+    clips = find_clips(args.clips or "sample")
+    result = loss_rates.measure(
+        clips, args.frames, args.q, args.loss, variants, burst=args.burst, base=_base(args), **_shared(args)
+    )
+    for table in loss_tables(result):
+        console.print(table)
+    if args.plot:
+        plot_loss(result, args.plot)
+    return result
+
+
+def run_recovery(args: argparse.Namespace, console: Console) -> dict:
+    """`lrae-bench recovery`: measure and print."""
+    clips = find_clips(args.clips or "sample")
+    result = recovery.measure(clips, args.frames, args.q, args.seeds, base=_base(args), **_shared(args))
+    for table in recovery_tables(result):
+        console.print(table)
+    return result
+
+
+def run_progressive(args: argparse.Namespace, console: Console) -> dict:
+    """`lrae-bench progressive`: measure, print, plot."""
+    clips = find_clips(args.clips or "sample")
+    result = progressive.measure(clips, args.frames, args.q, args.packets, args.layouts, **_shared(args))
+    for table in progressive_tables(result):
+        console.print(table)
+    if args.plot:
+        plot_progressive(result, args.plot)
+    return result

@@ -1,0 +1,141 @@
+"""How fast a stream is well again after a burst of loss, and what replays and missing packets cost in time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+from time import perf_counter
+
+import torch
+
+from lrae.codec import model_hash
+from lrae.codec.types import LAYOUTS, EncodedFrame, EncodeHints
+from lrae.errors import ConfigError
+from lrae.experiments.clips import Clip
+from lrae.experiments.loss import Condition, Run, codecs, run
+from lrae.experiments.loss_rates import read
+from lrae.experiments.pool import run_jobs
+
+LEAD = 8  # frames before the burst
+BURST_SECONDS, BURST_LOSS = 1.0, 0.5
+WITHIN = 0.3  # dB below the run without loss that count as recovered
+REPLAYED = 4  # frames of the replay that is timed
+WARM_UP = 4  # frames that are not timed
+
+
+@dataclass(frozen=True)
+class Job:
+    """A clip under the burst, with as many masks as seeds."""
+
+    clip: str
+    frames: int
+    condition: Condition
+    seeds: tuple[int, ...]
+    model: str
+    device: str
+
+
+def burst_frames(fps: float) -> int:
+    """How many frames the burst lasts."""
+    return max(1, round(BURST_SECONDS * fps))
+
+
+def frames_until(whole: Run, lossy: Run, stop: int) -> int | None:
+    """Frames after the burst's last (number stop - 1) until the first that is at most WITHIN dB below the run without
+    loss; None: none is."""
+    pairs = zip(whole[stop:], lossy[stop:], strict=True)
+    return next((n for n, (a, b) in enumerate(pairs, 1) if b.psnr >= a.psnr - WITHIN), None)
+
+
+def recover(job: Job) -> dict[str, object]:
+    """frames: as frames_until(), for each seed; target: the round trip in frames + 5; depth: dB below the run without
+    loss at the burst's last frame, mean."""
+    clip = read(job.clip, job.frames)
+    fps = float(clip.format.fps)
+    stop = LEAD + burst_frames(fps)
+    if len(clip.frames) <= stop:
+        raise ConfigError(f"{clip.name}: {len(clip.frames)} frames end before the burst does; it takes more than {stop}")
+    whole = run(clip, job.condition, job.model, job.device)
+    lossy = replace(job.condition, loss=repr(BURST_LOSS), start=LEAD, stop=stop)
+    runs = [run(clip, replace(lossy, seed=seed), job.model, job.device) for seed in job.seeds]
+    return {
+        "clip": clip.name,
+        "q": job.condition.q,
+        "frames": [frames_until(whole, one, stop) for one in runs],
+        "seen": len(clip.frames) - stop,
+        "target": math.ceil(job.condition.rtt * fps - 1e-6) + 5,
+        "depth": sum(whole[stop - 1].psnr - one[stop - 1].psnr for one in runs) / len(runs),
+    }
+
+
+def time_codec(clip: Clip, condition: Condition, model: str, device: str) -> dict[str, float]:
+    """Medians in ms over a clip: replay of REPLAYED frames of which each lacks its first packet; decoding with all
+    packets, without the first, without any; the frame interval beside them."""
+    encoder, decoder = codecs(model, clip.format, device, condition.impute)
+    sent, received = encoder.initial_state(), decoder.initial_state()
+    hints = EncodeHints(packets=condition.packets, layout=LAYOUTS.index(condition.layout))
+    states, sents, times = [], [], {"replay": [], "decode_whole": [], "decode_one_lost": [], "decode_nothing": []}
+    for number, frame in enumerate(clip.frames):
+        states.append(sent)
+        encoded, sent = encoder.encode(sent, frame, number, condition.q, replace(hints, intra=number == 0))
+        sents.append(encoded)
+        payloads = dict(enumerate(encoded.payloads))
+        if number >= WARM_UP + REPLAYED:
+            timed(times["replay"], replay, encoder, states[-REPLAYED], sents[-REPLAYED:])
+            some = {index: payload for index, payload in payloads.items() if index}
+            timed(times["decode_one_lost"], decoder.decode, received, encoded.header, some)
+            timed(times["decode_nothing"], decoder.decode, received, None, {})
+        _, received = timed(times["decode_whole"], decoder.decode, received, encoded.header, payloads)
+    times["decode_whole"] = times["decode_whole"][WARM_UP + REPLAYED :]
+    medians = {f"{key}_ms": 1e3 * median(values) for key, values in times.items()}
+    return {**medians, "frame_interval_ms": 1e3 / float(clip.format.fps)}
+
+
+def replay(encoder, state: object, frames: Sequence[EncodedFrame]) -> object:
+    """state_after() through `frames`, each without its first packet."""
+    for encoded in frames:
+        state = encoder.state_after(state, encoded, frozenset(range(1, len(encoded.payloads))))
+    return state
+
+
+def timed(times: list[float], function: Callable, *args):
+    """function(*args); its seconds go to `times`."""
+    start = perf_counter()
+    result = function(*args)
+    times.append(perf_counter() - start)
+    return result
+
+
+def measure(
+    clips: Sequence[str],
+    frames: int,
+    qs: Sequence[int],
+    seeds: int,
+    *,
+    size: tuple[int, int] = (448, 256),
+    base: Condition = Condition(),
+    model: str = "m",
+    device: str = "cpu",
+    processes: int = 1,
+    progress: Callable[[int], object],
+) -> dict[str, object]:
+    """The result of `lrae-bench recovery` (keys: docs/loss.md). progress: of a number of jobs, a context manager."""
+    weights = model_hash(model)
+    jobs = [Job(c, frames, replace(base, q=q), tuple(range(seeds)), model, device) for c in clips for q in qs]
+    clip = read(clips[0], max(frames, WARM_UP + REPLAYED + 8), scale=size)
+    times = time_codec(clip, replace(base, q=qs[len(qs) // 2]), model, device)
+    with progress(len(jobs) + 1) as step:
+        rows = run_jobs(recover, jobs, processes, step)
+    waits = [math.inf if n is None else n for row in rows for n in row["frames"]]
+    middle = median(waits)
+    late = sum(n is None or n > row["target"] for row in rows for n in row["frames"])
+    return {
+        "recovery_frames": None if math.isinf(middle) else middle,
+        "late_share": late / len(waits),
+        "times": {"clip": clip.name, "size": f"{size[0]}x{size[1]}", "threads": torch.get_num_threads(), **times},
+        "within_db": WITHIN,
+        "model_hash": weights,
+        "runs": rows,
+    }
