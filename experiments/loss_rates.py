@@ -149,4 +149,3 @@ def measure(
         str(q): {kind: costs([r for r in rows if r["q"] == q], variants, kind) for kind in kinds} for q in qs
     }
     return {**result, "variants": [v.name for v in variants], "model_hash": weights, "runs": rows}
-

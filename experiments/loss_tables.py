@@ -70,8 +70,9 @@ def plot_loss(result: dict, path: Path) -> None:
                     continue
                 row = part[key_of("psnr_yuv", variant)]
                 label = variant.replace("_", " ") + (", bursty" if style == "--" else "")
-                axes.plot([100 * float(r) for r in row], list(row.values()), style, marker=".", color=f"C{index}",
-                          label=label)
+                axes.plot(
+                    [100 * float(r) for r in row], list(row.values()), style, marker=".", color=f"C{index}", label=label
+                )
         axes.set(xlabel="packets lost, %", ylabel="PSNR-YUV 6:1:1, dB")
         axes.grid(True, alpha=0.3)
         axes.legend()

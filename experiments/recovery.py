@@ -56,7 +56,7 @@ def recover(job: Job) -> dict[str, object]:
     fps = float(clip.format.fps)
     stop = LEAD + burst_frames(fps)
     if len(clip.frames) <= stop:
-        raise ConfigError(f"{clip.name}: {len(clip.frames)} frames end before the burst does; it takes more than {stop}")
+        raise ConfigError(f"{clip.name}: {len(clip.frames)} frames are too few: the burst ends with number {stop}")
     whole = run(clip, job.condition, job.model, job.device)
     lossy = replace(job.condition, loss=repr(BURST_LOSS), start=LEAD, stop=stop)
     runs = [run(clip, replace(lossy, seed=seed), job.model, job.device) for seed in job.seeds]
