@@ -3,6 +3,7 @@
 import json
 import math
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 
@@ -15,6 +16,7 @@ from lrae.errors import ConfigError
 from lrae.experiments import bench, concealment, loss, loss_rates, progressive, recovery
 from lrae.experiments.clips import read_clip
 from lrae.experiments.loss import Condition, Feedback, FrameResult, bursty, run, run_unheard, summarise
+from lrae.experiments.loss_tables import impute_tables
 from lrae.experiments.pool import run_jobs
 from lrae.sender.session import LOSS_FIRST
 
@@ -196,6 +198,31 @@ def test_progressive_writes_quality_and_bytes_over_the_packets(toy, tmp_path):
         assert layout["psnr_yuv"] == sorted(layout["psnr_yuv"]) and len(layout["psnr_yuv"]) == 4
         assert layout["bytes"][0] == 0 and layout["bytes"][-1] == 1
     assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+@contextmanager
+def no_progress(total):
+    yield lambda text: None
+
+
+def test_concealments_are_compared_over_loss_and_over_frames_lost_whole(toy):
+    names = ("zero", "full")
+    result = concealment.measure([CLIP], 16, (22,), (0.2,), names, progress=no_progress)
+    for resync in ("feedback", "none"):
+        assert set(result[resync]) == set(names)
+        assert list(result[resync]["full"]["psnr_yuv"]) == ["0", "0.2"]
+    assert result["feedback"]["zero"] == result["feedback"]["full"]  # the toy knows one way only
+    whole = result["whole_frames"][0]
+    assert whole["lost"] == 2 and whole["motion"] > concealment.MOVING
+    assert result["whole_frame_gain"] == {name: {"moving": 0.0, "all": 0.0} for name in names}
+    assert len(impute_tables(result)) == 5
+
+
+def test_a_clip_that_stands_still_does_not_count_as_moving(clip):
+    still = clip.frames[:1] * 4
+    assert concealment.motion_of(still) == 0 < concealment.MOVING < concealment.motion_of(clip.frames)
+    row = {"motion": 0.0, "psnr_yuv": {"repeat": 30.0, "full": 31.5}}
+    assert concealment.gains([row], ["full"]) == {"full": {"moving": None, "all": 1.5}}
 
 
 @pytest.mark.parametrize(
