@@ -14,7 +14,6 @@ import torch
 
 from lrae.codec.motion_field import MotionField
 from lrae.codec.state import CodedFrame, State
-from lrae.codec.tiles import CELLS
 from lrae.models.blocks import unpack
 
 SAME_SCENE = 100.0  # mean square difference of the parts that arrived from the last picture, grey levels
@@ -27,9 +26,9 @@ def fill(coded: CodedFrame, state: State) -> CodedFrame:
         return coded
     if coded.intra:
         return replace(coded, base=np.stack([_spread(plane, ~lost) for plane in coded.base]))
-    cells = lost.repeat(CELLS, 0).repeat(CELLS, 1)[..., None]
     last = np.int16(0) if state.motion is None else state.motion.vectors
-    return replace(coded, motion=MotionField(np.where(cells, last, coded.motion.vectors), coded.motion.size))
+    vectors = np.where(coded.unmoved[..., None], last, coded.motion.vectors)
+    return replace(coded, motion=MotionField(vectors, coded.motion.size))
 
 
 def keep(result: State, coded: CodedFrame, state: State) -> State:

@@ -16,7 +16,7 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from lrae.codec import intra_base, motion
+from lrae.codec import intra_base, motion, spare
 from lrae.codec.motion_field import MotionField
 from lrae.codec.packing import Packer
 from lrae.codec.quantiser import Quantiser
@@ -117,6 +117,10 @@ class LraeEncoder(_Codec):
         coded = replace(coded, classes=classes, levels=levels)
         if hints.refresh and not intra and hints.layout == TILES:
             coded = self._refresh(coded, frame, hints.refresh)
+        if hints.exposure and not intra and hints.layout == TILES:
+            luma = self._planes(frame)[0]
+            more = spare.choose(luma, state.luma, coded.motion, state.motion, step_of(q), hints.exposure)
+            coded = replace(coded, spare=more)
         times.append(perf_counter())
 
         side, header, texts = self._packetise(coded, number, hints, reference)

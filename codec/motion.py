@@ -54,7 +54,7 @@ def search(current: np.ndarray, reference: np.ndarray, step: float, effort: Effo
     current, reference = np.ascontiguousarray(current), np.ascontiguousarray(reference)
     effort = effort or (FAST if current.size > LARGE else GOOD)
     plain = reference if reference.dtype == np.uint8 else cv2.convertScaleAbs(reference)
-    distortion = _Distortion(current, reference, step)
+    distortion = Distortion(current, reference, step)
     field = _tree(_flow(current, plain, effort.finest), distortion)
     return _refine(field, distortion, effort)
 
@@ -72,7 +72,7 @@ def _flow(current: np.ndarray, reference: np.ndarray, finest: int) -> np.ndarray
     return searches[finest].calc(current, reference, None)
 
 
-class _Distortion:
+class Distortion:
     """Distortion of a prediction in bits per cell [H/8, W/8]. Overlap is left out: costs of cells stay separate."""
 
     def __init__(self, current: np.ndarray, reference: np.ndarray, step: float):
@@ -135,7 +135,7 @@ def _at(quadratic: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     return f - 2 * (d * x + e * y) + a * x * x + 2 * b * x * y + c * y * y
 
 
-def _tree(flow: np.ndarray, distortion: _Distortion) -> MotionField:
+def _tree(flow: np.ndarray, distortion: Distortion) -> MotionField:
     """The quadtree, bottom up: a leaf takes its least-squares vector or stands still; four join where that
     costs less."""
     rows, columns = distortion.rows, distortion.columns
@@ -200,7 +200,7 @@ def _bits() -> dict[str, np.ndarray]:
     return {name: table.mean(0) for name, table in tables.bits.items()}
 
 
-def _refine(field: MotionField, distortion: _Distortion, effort: Effort) -> MotionField:
+def _refine(field: MotionField, distortion: Distortion, effort: Effort) -> MotionField:
     """Let leaves take the predicted vector, a neighbour's, zero, or a least-squares correction, where that costs
     less. Options are measured once a round; then the colours of a checkerboard choose in turn, each at the rates
     that the choice of the other one left.

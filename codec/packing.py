@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from lrae.codec import class_map, intra_base, motion_coding, payload
+from lrae.codec import class_map, intra_base, motion_coding, payload, spare
 from lrae.codec.entropy import LevelCoder, packet_lattice
 from lrae.codec.motion_field import CELL, MotionField
 from lrae.codec.range_coding import (
@@ -26,7 +26,7 @@ from lrae.codec.range_coding import (
     words_to_bytes,
 )
 from lrae.codec.state import CodedFrame
-from lrae.codec.tiles import CELLS, Rectangle, rectangles, tile_count, tile_rectangles
+from lrae.codec.tiles import CELLS, TILE, Rectangle, rectangles, tile_count, tile_rectangles
 from lrae.codec.types import MAX_PACKETS, TILES, EncodeHints, FrameHeader
 from lrae.errors import WireError
 from lrae.models.blocks import BLOCK
@@ -48,7 +48,8 @@ class Packer:
         """(payloads, bytes of side information in them). More payloads than `packets` if the side information needs
         them, fewer if there are not as many tiles."""
         if hints.layout == TILES:
-            done = [self._tile(coded, where) for where in rectangles(*self.grid, self.limit(packets, TILES))]
+            bounds = rectangles(*self.grid, self.limit(packets, TILES))
+            done = [self._tile(coded, bounds, index) for index in range(len(bounds))]
             return tuple(data for data, _ in done), sum(side for _, side in done)
         kind = KINDS[coded.intra]
         coder = RangeEncoder()
@@ -113,12 +114,15 @@ class Packer:
         if header.layout == TILES:
             if not payloads:
                 return None
-            part = self._blank(header)
-            for index, where in enumerate(rectangles(*self.grid, header.packets)):
-                if index in payloads:
-                    _paste(part, where, _cut(coded, where, self.grid), self.grid)
-            patches = tuple(p for p in coded.patches if not where_missing(part.missing, p[0]))
-            return _finished(part, patches)
+            part, bounds, spares = self._blank(header), rectangles(*self.grid, header.packets), []
+            for index in payloads:
+                _paste(part, bounds[index], _cut(coded, bounds[index], self.grid), self.grid)
+                if coded.spare is not None:
+                    tiles = tile_rectangles(bounds[spare.carried(index, header.packets)])
+                    flagged = [t for t in tiles if coded.spare.tiles[t.top // TILE, t.left // TILE]]
+                    spares += [(tile, tile.of(coded.spare.motion.vectors, CELLS)) for tile in flagged]
+            patches = tuple(p for p in coded.patches if not _is_missing(part, p[0]))
+            return _finished(part, patches, spares)
         fragments = (payload.split(data)[0] for data in payloads.values())
         if payload.gather(f for f in fragments if f) is None:
             return None
@@ -156,9 +160,9 @@ class Packer:
 
     # tiles
 
-    def _tile(self, coded: CodedFrame, where: Rectangle) -> tuple[bytes, int]:
+    def _tile(self, coded: CodedFrame, bounds: tuple[Rectangle, ...], index: int) -> tuple[bytes, int]:
         """The packet of one rectangle: (payload, bytes of side information)."""
-        coder = RangeEncoder()
+        coder, where = RangeEncoder(), bounds[index]
         part = _cut(coded, where, self.grid)
         patches = []
         if not coded.intra:
@@ -170,15 +174,17 @@ class Packer:
                 coder.encode(np.array([tile in known for tile in tiles], np.int32), _FLAG)
         for each in (part, *patches):
             self._side(each, coder)
+        if not coded.intra and len(bounds) > 1:
+            spare.encode(coded.spare, bounds[spare.carried(index, len(bounds))], coder)
         side = coder.num_bits() // 8
         for each in (part, *patches):
             self._levels[KINDS[each.intra]].encode(each.levels, each.classes, coder)
         data = words_to_bytes(coder.get_compressed())
         return data, min(side, len(data))
 
-    def _read_tile(self, header: FrameHeader, where: Rectangle, data: bytes):
-        """The inverse of _tile: (CodedFrame of the rectangle, its patches). WireError."""
-        coder = RangeDecoder(bytes_to_words(data))
+    def _read_tile(self, header: FrameHeader, bounds: tuple[Rectangle, ...], index: int, data: bytes):
+        """The inverse of _tile: (CodedFrame of the rectangle, its patches, spare motion of another). WireError."""
+        coder, where = RangeDecoder(bytes_to_words(data)), bounds[index]
         with contained("tile"):
             patched = []
             if not header.intra and coder.decode(_PATCHED, 1)[0]:
@@ -187,25 +193,29 @@ class Packer:
                 patched = [tile for tile, flag in zip(tiles, flags, strict=True) if flag]
             parts = [self._read_side(header, where.grid, coder)]
             parts += [self._read_side(header, tile.grid, coder, patch=True) for tile in patched]
+            spares = []
+            if not header.intra and len(bounds) > 1:
+                spares = spare.decode(bounds[spare.carried(index, len(bounds))], coder)
             parts = [
                 replace(part, levels=self._levels[KINDS[part.intra]].decode(part.classes, coder)) for part in parts
             ]
-        return parts[0], tuple(zip(patched, parts[1:], strict=True))
+        return parts[0], tuple(zip(patched, parts[1:], strict=True)), spares
 
     def _decode_tiles(self, header: FrameHeader, payloads: Mapping[int, bytes]):
-        part, patches, read = self._blank(header), [], set()
+        part, patches, spares, read = self._blank(header), [], [], set()
         bounds = rectangles(*self.grid, header.packets)
         for index, data in sorted(payloads.items()):
             try:
-                tile, found = self._read_tile(header, bounds[index], data)
+                tile, found, more = self._read_tile(header, bounds, index, data)
             except WireError:
                 continue
+            spares += more
             _paste(part, bounds[index], tile, self.grid)
             patches += found
             read.add(index)
         if not read:
             return None, frozenset()
-        return _finished(part, tuple(patches)), frozenset(read)
+        return _finished(part, tuple(patches), spares), frozenset(read)
 
     def _blank(self, header: FrameHeader) -> CodedFrame:
         """A frame of which nothing has arrived yet, to be written into."""
@@ -227,13 +237,22 @@ class Packer:
         )
 
 
-def where_missing(missing: np.ndarray, where: Rectangle) -> bool:
-    """Whether a rectangle has not arrived."""
-    return bool(where.of(missing)[0, 0] == 1)
+def _is_missing(part: CodedFrame, where: Rectangle) -> bool:
+    """Whether a tile has not arrived."""
+    return bool(part.missing[where.top, where.left] == 1)
 
 
-def _finished(part: CodedFrame, patches: tuple) -> CodedFrame:
-    return replace(part, patches=patches, missing=part.missing if part.missing.any() else None)
+def _finished(part: CodedFrame, patches: tuple, spares: list[tuple[Rectangle, np.ndarray]]) -> CodedFrame:
+    """What arrived, with spare motion where nothing better did."""
+    if not part.missing.any():
+        return replace(part, patches=patches, missing=None)
+    unmoved = (part.missing == 1).repeat(CELLS, 0).repeat(CELLS, 1)
+    if part.motion is not None:
+        for where, vectors in spares:
+            if _is_missing(part, where):
+                where.of(part.motion.vectors, CELLS)[:] = vectors
+                where.of(unmoved, CELLS)[:] = False
+    return replace(part, patches=patches, unmoved=unmoved)
 
 
 def _cut(coded: CodedFrame, where: Rectangle, grid: tuple[int, int]) -> CodedFrame:

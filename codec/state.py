@@ -32,8 +32,9 @@ class CodedFrame:
     classes: uint8 [rows·columns]; levels: int16 [rows·columns, CHANNELS], zero where not received.
     motion: inter frames only. base: intra frames only, int16 [3, rows, columns] (codec/intra_base.py).
     patches: tiles of an inter frame that are coded without prediction, each an intra CodedFrame of its own.
+    spare: motion to fall back on, which travels beside another region (codec/spare.py).
     missing: float32 [rows, columns], the share of each position's levels that did not arrive, 1 where class and
-        motion (base) did not arrive either; None: all arrived.
+        base did not arrive either; None: all arrived. unmoved: bool [2·rows, 2·columns], where no motion arrived.
     """
 
     intra: bool
@@ -43,4 +44,17 @@ class CodedFrame:
     motion: MotionField | None = None
     base: np.ndarray | None = None
     patches: tuple[tuple[Rectangle, CodedFrame], ...] = ()
+    spare: Spare | None = None
     missing: np.ndarray | None = None
+    unmoved: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Spare:
+    """A second, often coarser description of the motion of some tiles.
+
+    motion: the whole picture's field, right where `tiles` (bool [tile rows, tile columns]) says so.
+    """
+
+    motion: MotionField
+    tiles: np.ndarray

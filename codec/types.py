@@ -65,6 +65,7 @@ class EncodeHints:
     layout: int = 0
     side_copies: int = 1  # in how many of the K packets the side information travels (not with tiles: each has its own)
     max_payload: int = 1150  # bytes that fit one packet beside its header
+    exposure: float = 0.0  # packet loss rate × frames until a loss is repaired: how much spare motion pays
     refresh: frozenset[int] = frozenset()  # tiles (raster order) to code without prediction (layout tiles only)
 
 

@@ -18,6 +18,7 @@ from lrae.sender.reference import ReferenceTracker
 HISTORY_PIXELS = 64e6  # of all states kept: about 0.4 GB of them in fp32
 HISTORY_FRAMES = 8, 48  # least and most unconfirmed frames kept
 SIDE_LOSS = {False: 1e-2, True: 1e-4}  # how often inter and intra frames may lose all copies of it
+MAX_EXPOSED = 12  # frames that a loss spoils, at most, in what spare motion is worth
 TOO_BIG = 1.5  # an intra frame this many times over its target is encoded again
 MAX_INTERVAL = 0.5  # seconds; a longer pause between frames saves up no more bits
 COARSER = 6  # steps of q, where a frame does not fit MAX_PACKETS packets
@@ -85,7 +86,8 @@ class FrameEncoder:
         state = self._encoder.initial_state() if tracker.state is None else tracker.state
         room = MTU - DATA_OVERHEAD
         while True:
-            hints = EncodeHints(intra, self._packets, self._layout, side_copies(loss, intra), room)
+            exposure = loss * min(MAX_EXPOSED, len(tracker) + 1)
+            hints = EncodeHints(intra, self._packets, self._layout, side_copies(loss, intra), room, exposure)
             encoded, after = self._encoder.encode(state, frame, self._number, q, hints, tracker.number)
             if max(map(len, encoded.payloads)) <= room:
                 return encoded, after, q

@@ -98,9 +98,10 @@ def test_state_after_is_the_state_of_a_receiver_that_lost_those_packets(layout):
     state = decoder.initial_state()
     sender = encoder.initial_state()
     rng = np.random.default_rng(1)
-    hints = {"layout": layout, "refresh": frozenset({0, 4}), "side_copies": 2}
+    hints = {"layout": layout, "refresh": frozenset({0, 4}), "side_copies": 2, "exposure": 9.0}
     for encoded, _, _ in encode(encoder, clip(136, 80, 8), packets=3, **hints):
         assert encoded.header.intra or len(encoded.meta.patches) == 2 * (layout == TILES)
+        assert encoded.header.intra or layout != TILES or encoded.meta.spare is not None
         kept = frozenset(int(i) for i in np.flatnonzero(rng.random(3) > 0.4))
         _, state = decoder.decode(state, encoded.header, {i: encoded.payloads[i] for i in kept})
         sender = encoder.state_after(sender, encoded, kept)

@@ -1,0 +1,117 @@
+"""Spare motion: what a lost tile falls back on when its own packet is gone and the motion of the past does not fit.
+
+Motion is worth more per bit than anything else in a packet (docs/loss.md), but most of a field can be guessed from
+the last one. So only the tiles where that guess is poor get a second description, as coarse as pays, in the packet of
+another rectangle: tile by tile the cheapest of nothing, one vector, four vectors, or the field itself.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from lrae.codec import motion_coding
+from lrae.codec.motion import Distortion, join
+from lrae.codec.motion_field import CELL, MotionField
+from lrae.codec.range_coding import Categorical, RangeDecoder, RangeEncoder, Uniform
+from lrae.codec.state import Spare
+from lrae.codec.tiles import CELLS, TILE, Rectangle, tile_rectangles
+
+SIDE = TILE * CELLS  # motion cells a side of a tile
+VECTOR_BITS, SPLIT_BITS = 9.0, 2.0  # rough price of a vector, and of every leaf
+_SHARES = (1 / 32, 1 / 8, 1 / 3, 2 / 3)  # of the tiles: which table the flags are coded with
+_FLAGS = [Categorical(np.array([1 - share, share], np.float32), perfect=False) for share in _SHARES]
+_TABLE = Uniform(len(_SHARES))
+
+
+def choose(
+    luma: np.ndarray, reference: np.ndarray, field: MotionField, last: MotionField | None, step: float, exposure: float
+) -> Spare | None:
+    """What is worth sending twice. luma, reference: uint8 [H,W]; last: the field of the frame before.
+
+    exposure: as in EncodeHints; distortion counts in bits as in the motion search.
+    """
+    distortion = Distortion(luma, reference, step)
+    guess = np.zeros_like(field.vectors) if last is None else last.vectors
+    options = [guess, *(_coarse(field.vectors, side) for side in (SIDE, SIDE // 2)), field.vectors]
+    costs = [exposure * _tile_sums(distortion.moved(option, thin=True)) for option in options]
+    for index, option in enumerate(options[1:], 1):
+        costs[index] += _tile_bits(option)
+    best = np.argmin(costs, 0)
+    if not best.any():
+        return None
+    cells = best.repeat(SIDE, 0).repeat(SIDE, 1)[: field.size.shape[0], : field.size.shape[1]]
+    vectors = np.choose(cells[..., None], options).astype(np.int16)
+    leaves = np.full(field.size.shape, 3, np.uint8)
+    return Spare(join(MotionField(vectors, leaves)), best > 0)
+
+
+def encode(spare: Spare | None, where: Rectangle, coder: RangeEncoder) -> None:
+    """Append the spare motion of one rectangle."""
+    tiles = tile_rectangles(where)
+    flags = np.array([spare is not None and spare.tiles[t.top // TILE, t.left // TILE] for t in tiles], np.int32)
+    table = int(np.abs(np.array(_SHARES) - flags.mean()).argmin())
+    coder.encode(np.array([table], np.int32), _TABLE)
+    coder.encode(flags, _FLAGS[table])
+    chosen = [tile for tile, flag in zip(tiles, flags, strict=True) if flag]
+    if chosen:
+        row = [
+            np.ascontiguousarray(np.concatenate([_whole(tile.of(a, CELLS)) for tile in chosen], 1))
+            for a in (spare.motion.vectors, spare.motion.size)
+        ]
+        motion_coding.encode(MotionField(*row), coder)
+
+
+def decode(where: Rectangle, coder: RangeDecoder) -> list[tuple[Rectangle, np.ndarray]]:
+    """[(tile, its vectors int16 [cells, cells, 2])]."""
+    tiles = tile_rectangles(where)
+    flags = coder.decode(_FLAGS[int(coder.decode(_TABLE, 1)[0])], len(tiles))
+    chosen = [tile for tile, flag in zip(tiles, flags, strict=True) if flag]
+    if not chosen:
+        return []
+    row = motion_coding.decode(coder, SIDE * CELL, SIDE * CELL * len(chosen)).vectors
+    found = []
+    for index, tile in enumerate(chosen):
+        rows, columns = (CELLS * side for side in tile.grid)
+        found.append((tile, row[:rows, index * SIDE : index * SIDE + columns]))
+    return found
+
+
+def carried(index: int, packets: int) -> int:
+    """The rectangle whose spare motion packet `index` carries."""
+    return (index + packets // 2) % packets
+
+
+def _coarse(vectors: np.ndarray, side: int) -> np.ndarray:
+    """One vector for every square of `side` cells: the median of its cells'."""
+    rows, columns = vectors.shape[:2]
+    margin = 0, -rows % side, 0, -columns % side
+    whole = cv2.copyMakeBorder(vectors, *margin, cv2.BORDER_REPLICATE)
+    squares = whole.reshape(whole.shape[0] // side, side, -1, side, 2)
+    middle = np.rint(np.median(squares, axis=(1, 3))).astype(np.int16)
+    return middle.repeat(side, 0).repeat(side, 1)[:rows, :columns]
+
+
+def _tile_sums(cells: np.ndarray) -> np.ndarray:
+    """Sums of cells over tiles."""
+    rows, columns = cells.shape
+    whole = np.pad(cells, ((0, -rows % SIDE), (0, -columns % SIDE)))
+    return whole.reshape(whole.shape[0] // SIDE, SIDE, -1, SIDE).sum((1, 3))
+
+
+def _tile_bits(vectors: np.ndarray) -> np.ndarray:
+    """About the bits of each tile's vectors: one for each change from cell to cell."""
+    rows, columns = vectors.shape[:2]
+    whole = cv2.copyMakeBorder(vectors, 0, -rows % SIDE, 0, -columns % SIDE, cv2.BORDER_REPLICATE)
+    packed = np.ascontiguousarray(whole).view(np.int32)[..., 0]
+    packed = packed.reshape(packed.shape[0] // SIDE, SIDE, -1, SIDE).transpose(0, 2, 1, 3)
+    down, across = packed[..., 1:, :] != packed[..., :-1, :], packed[..., 1:] != packed[..., :-1]
+    return VECTOR_BITS + (VECTOR_BITS + SPLIT_BITS) * (down.sum((2, 3)) + across.sum((2, 3))) / 8
+
+
+def _whole(tile: np.ndarray) -> np.ndarray:
+    """A tile at the picture's edge, repeated to full size."""
+    rows, columns = tile.shape[:2]
+    if (rows, columns) == (SIDE, SIDE):
+        return tile
+    return np.pad(tile, ((0, SIDE - rows), (0, SIDE - columns), *((0, 0),) * (tile.ndim - 2)), mode="edge")
