@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Collection
 
 from lrae.codec.types import Q_LEVELS
-from lrae.experiments.anchors import ANCHORS
 from lrae.sender.source import parse_size
 
 
@@ -33,12 +33,16 @@ def rates(text: str) -> tuple[float, ...]:
     return values
 
 
-def anchors(text: str) -> tuple[str, ...]:
-    """Comma-separated names of conventional codecs."""
-    names = tuple(text.split(","))
-    if unknown := set(names) - set(ANCHORS):
-        raise argparse.ArgumentTypeError(f"unknown: {', '.join(sorted(unknown))}")
-    return names
+def names_of(known: Collection[str]) -> Callable[[str], tuple[str, ...]]:
+    """Comma-separated names, all of them known."""
+
+    def parse(text: str) -> tuple[str, ...]:
+        names = tuple(dict.fromkeys(text.split(",")))
+        if unknown := set(names) - set(known):
+            raise argparse.ArgumentTypeError(f"unknown: {', '.join(sorted(unknown))}")
+        return names
+
+    return parse
 
 
 def sizes(text: str) -> tuple[tuple[int, int], ...]:

@@ -15,7 +15,7 @@ from lrae.cli import Parser, run_main
 from lrae.errors import ConfigError, SinkError
 from lrae.experiments import loss_cli, rd, speed
 from lrae.experiments.anchors import ANCHORS, CRFS, DEFAULT_ANCHORS
-from lrae.experiments.arguments import anchors, count, levels, sizes
+from lrae.experiments.arguments import count, levels, names_of, sizes
 from lrae.experiments.clips import find_clips
 from lrae.experiments.environment import environment
 from lrae.experiments.pool import progress
@@ -42,7 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--q", type=levels, default=QS, help="comma-separated q, 0 to 63, at least 4 of them")
     packets = "packets per frame (default 1; 0: as a session would cut it)"
     sub.add_argument("--packets", type=int, default=1, choices=range(65), metavar="K", help=packets)
-    sub.add_argument("--anchors", type=anchors, default=DEFAULT_ANCHORS, help=f"of {', '.join(ANCHORS)}")
+    sub.add_argument("--anchors", type=names_of(ANCHORS), default=DEFAULT_ANCHORS, help=f"of {', '.join(ANCHORS)}")
     sub.add_argument("--reuse", type=Path, metavar="FILE", help="take the anchors' points from an earlier --json")
     sub.add_argument("--plot", type=Path, metavar="FILE.png")
 

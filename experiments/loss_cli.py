@@ -7,9 +7,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from lrae.codec.types import LAYOUTS, MAX_PACKETS
+from lrae.codec.types import LAYOUTS, MAX_PACKETS, TILES
+from lrae.errors import ConfigError
 from lrae.experiments import loss_rates, progressive, recovery
-from lrae.experiments.arguments import count, levels, rates
+from lrae.experiments.arguments import count, levels, names_of, rates
 from lrae.experiments.clips import find_clips
 from lrae.experiments.loss import Condition
 from lrae.experiments.loss_rates import Variant
@@ -25,6 +26,7 @@ from lrae.experiments.pool import progress
 QS = (10, 22, 34)
 RATES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 LONG = 200  # frames of the runs without feedback
+VARIANTS = ("feedback", "no_feedback", "refresh")
 
 
 def add_commands(commands, common: argparse.ArgumentParser) -> None:
@@ -41,6 +43,8 @@ def add_commands(commands, common: argparse.ArgumentParser) -> None:
     sub = commands.add_parser("loss", parents=[common, lossy, channel], help="quality over loss rate, no FEC")
     sub.set_defaults(run=run_loss)
     sub.add_argument("--loss", type=rates, default=RATES, help="comma-separated rates of lost packets, 0 to below 1")
+    variants = f"of {', '.join(VARIANTS)} (default: all that the layout allows)"
+    sub.add_argument("--variants", type=names_of(VARIANTS), help=variants)
     sub.add_argument("--burst", action="store_true", help="also bursty losses of the same rates")
     without = f"frames of the runs without feedback (default {LONG})"
     sub.add_argument("--no-feedback-frames", type=count, default=LONG, metavar="N", help=without)
@@ -55,7 +59,7 @@ def add_commands(commands, common: argparse.ArgumentParser) -> None:
     sub = commands.add_parser("progressive", parents=[common, lossy], help="quality of the first k of K packets")
     sub.set_defaults(run=run_progressive)
     sub.add_argument("--packets", type=_packets, default=8, metavar="K", help="packets per frame (default 8)")
-    sub.add_argument("--layouts", type=_layouts, default=LAYOUTS, help=f"of {', '.join(LAYOUTS)}")
+    sub.add_argument("--layouts", type=names_of(LAYOUTS), default=LAYOUTS, help=f"of {', '.join(LAYOUTS)}")
     sub.add_argument("--plot", type=Path, metavar="FILE.png")
 
 
@@ -66,13 +70,6 @@ def _packets(text: str) -> int:
     return value
 
 
-def _layouts(text: str) -> tuple[str, ...]:
-    names = tuple(text.split(","))
-    if unknown := set(names) - set(LAYOUTS):
-        raise argparse.ArgumentTypeError(f"unknown: {', '.join(sorted(unknown))}")
-    return names
-
-
 def _shared(args: argparse.Namespace) -> dict:
     return {"model": args.model, "device": args.device, "processes": args.jobs, "progress": progress}
 
@@ -81,12 +78,22 @@ def _base(args: argparse.Namespace) -> Condition:
     return Condition(packets=args.packets, layout=args.layout, rtt=args.rtt)
 
 
+def _variants(args: argparse.Namespace) -> list[Variant]:
+    long = args.no_feedback_frames
+    known = {
+        "feedback": Variant("feedback"),
+        "no_feedback": Variant("no_feedback", "none", frames=long),
+        "refresh": Variant("refresh", "refresh", frames=long, against="no_feedback"),
+    }
+    names = args.variants or [name for name in VARIANTS if name != "refresh" or args.layout == LAYOUTS[TILES]]
+    if "refresh" in names and "no_feedback" not in names:
+        raise ConfigError("refresh is measured against no_feedback: name both")
+    return [known[name] for name in names]
+
+
 def run_loss(args: argparse.Namespace, console: Console) -> dict:
     """`lrae-bench loss`: measure, print, plot."""
-    long = args.no_feedback_frames
-    variants = [Variant("feedback"), Variant("no_feedback", "none", frames=long)]
-    if args.layout == LAYOUTS[0]:
-        variants.append(Variant("refresh", "refresh", frames=long, against="no_feedback"))
+    variants = _variants(args)
     clips = find_clips(args.clips or "sample")
     result = loss_rates.measure(
         clips, args.frames, args.q, args.loss, variants, burst=args.burst, base=_base(args), **_shared(args)
