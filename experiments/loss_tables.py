@@ -31,7 +31,7 @@ def make_table(title: str, columns: Iterable[str], rows: Iterable[Sequence[str]]
     """First column to the left, the others to the right."""
     table = Table(title=title, title_justify="left")
     for index, column in enumerate(columns):
-        table.add_column(column, justify="right" if index else "left", no_wrap=True)
+        table.add_column(column, justify="right" if index else "left", no_wrap=index > 0, overflow="fold")
     for row in rows:
         table.add_row(*row)
     return table
