@@ -53,6 +53,8 @@ KEYS = {
         "used",  # of these: decoded
         "delay_ms",  # on screen, counted from when the frame could have been here at the earliest
         "decode_ms",  # computing time
+        "label",  # what the classifier sees; null without one, or where it is not sure enough
+        "label_confidence",  # of the likeliest class, 0 to 1, also where it is not shown; null without a classifier
     ),
     # lrae-recv, at the end of each stream
     "receiver-summary": (

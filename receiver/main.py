@@ -25,6 +25,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--deadline", type=float, default=150, metavar="MS", help="wait so long for packets (default 150)")
     add("--model", help="name or file of weights (default: shipped ones that the sender names)")
     add("--device", default="auto", choices=("auto", "cpu", "cuda"), help="where to compute")
+    add("--classifier", metavar="NAME", help="label what happens: shipped (actions), a file, or none (default none)")
+    add("--labels", action="store_true", help="write the labels into the picture of window, mp4 and mkv")
     add("--stats", metavar="FILE", help="one JSON line per frame")
     add("--once", action="store_true", help="leave after the first stream")
     add("--quiet", action="store_true", help="print nothing but errors")
@@ -34,7 +36,8 @@ def build_parser() -> argparse.ArgumentParser:
 async def receive(args: argparse.Namespace) -> int:
     """Puts the parts together and runs them; returns the exit code."""
     address = parse_address(args.listen)
-    player = Player(args.output or ["null"], args.model, args.device)
+    classifier = None if args.classifier == "none" else args.classifier
+    player = Player(args.output or ["null"], args.model, args.device, classifier, args.labels)
     sock = open_socket(address, listen=True)
     with Display(args.quiet) as display:
         display.say(f"listening on {format_address(address)}")
@@ -50,6 +53,8 @@ def _main(argv: list[str] | None) -> int:
     args = build_parser().parse_args(argv)
     if not (math.isfinite(args.deadline) and 1 <= args.deadline <= 60_000):
         raise ConfigError(f"--deadline {args.deadline:g} is not 1 to 60000 milliseconds")
+    if args.labels and args.classifier in (None, "none"):
+        raise ConfigError("--labels needs a classifier: --classifier actions")
     return run_loop(receive(args))
 
 

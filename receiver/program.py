@@ -8,12 +8,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from lrae.cli import format_address
-from lrae.codec.types import DecodedFrame
 from lrae.codec.wire import ByeCode
 from lrae.console import Display
 from lrae.errors import LraeError, ModelError, SinkError
 from lrae.receiver.events import Event, FrameDue, Notice, StreamEnded, StreamStarted
-from lrae.receiver.player import Player
+from lrae.receiver.player import Player, Shown
 from lrae.receiver.session import ReceiverSession
 from lrae.stats import StatsFile, percentile
 from lrae.udp import SessionPort, on_signal
@@ -100,13 +99,13 @@ class Program:
 
     async def _show(self, due: FrameDue) -> None:
         try:
-            decoded, seconds = await self._loop.run_in_executor(self._worker, self._player.show, due.frame)
+            shown = await self._loop.run_in_executor(self._worker, self._player.show, due.frame)
         except LraeError as error:
             self._session.refuse(due.stream, ByeCode.FAILED, _line(error), self._loop.time())
             raise
         now = self._loop.time()
-        self._session.decoded(due, decoded.used, now)
-        self._count(due, decoded, seconds, now)
+        self._session.decoded(due, shown.decoded.used, now)
+        self._count(due, shown, now)
         if not self._player.wanted:
             self._stop()
 
@@ -122,7 +121,7 @@ class Program:
 
     # what the user sees
 
-    def _count(self, due: FrameDue, decoded: DecodedFrame, seconds: float, now: float) -> None:
+    def _count(self, due: FrameDue, shown: Shown, now: float) -> None:
         frame, header = due.frame, due.frame.header
         delay = frame.delay + now - due.time
         self._first, self._last = self._first or now, now
@@ -131,8 +130,10 @@ class Program:
         stats = self._session.stats
         self._line = (
             f"frame {stats.frames} | partial {stats.partial} | lost {stats.lost} | delay {delay * 1e3:.0f} ms"
-            f" | decode {seconds * 1e3:.0f} ms | dropped datagrams {stats.dropped}"
+            f" | decode {shown.seconds * 1e3:.0f} ms | dropped datagrams {stats.dropped}"
         )
+        if shown.label:
+            self._line += f" | {shown.label} {shown.confidence:.0%}"
         self._stats.write(
             "shown",
             time=now + self._unix,
@@ -143,9 +144,11 @@ class Program:
             q=header and header.q,
             packets=header and header.packets,
             received=len(frame.payloads),
-            used=len(decoded.used),
+            used=len(shown.decoded.used),
             delay_ms=delay * 1e3,
-            decode_ms=seconds * 1e3,
+            decode_ms=shown.seconds * 1e3,
+            label=shown.label,
+            label_confidence=shown.confidence,
         )
 
     async def _show_status(self) -> None:
