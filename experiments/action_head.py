@@ -114,16 +114,17 @@ def calibrate(items: Sequence[Item], scores: Sequence[torch.Tensor], classes: Se
 
 
 def accuracy(
-    items: Sequence[Item], scores: Sequence[torch.Tensor], classes: Sequence[str]
+    items: Sequence[Item], scores: Sequence[torch.Tensor], classes: Sequence[str], moment: float = 1.0
 ) -> dict[str, dict[str, float]]:
-    """Per loss rate `clip`: the label at a clip's end is right; `time`: share of the time after its first third."""
+    """Per loss rate `clip`: the share of clips whose label at `moment` of them is right; `time`: the right share of
+    the samples after their first third."""
     result = {}
     for index, loss in enumerate(LOSSES):
         chosen = [
             score[index, :, : len(classes)].argmax(-1) == classes.index(item.label)
             for score, item in zip(scores, items, strict=True)
         ]
-        ends = [float(c[-1]) for c in chosen]
+        ends = [float(c[max(0, int(len(c) * moment) - 1)]) for c in chosen]
         late = [float(c[len(c) // 3 :].float().mean()) for c in chosen]
         result[f"{loss:g}"] = {"clip": float(np.mean(ends)), "time": float(np.mean(late))}
     return result

@@ -7,7 +7,7 @@ import math
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from itertools import islice
@@ -52,14 +52,15 @@ class Item:
 @dataclass(frozen=True, eq=False)
 class Samples:
     """What a classifier saw of one clip, per loss rate. windows: float32 [losses, 2, times, ENERGIES], descriptors
-    after each sample, of the picture and of its mirror image; stills: float32 [losses, times, MEANS·areas], the means
-    of a single picture; bits: of the encoded frames.
+    after each sample, of the picture and of its mirror image; stills: float32 [losses, 1, times, MEANS·areas], the
+    means of a single picture; bits: of each encoded frame; size: (width, height); fps: frames a second.
     """
 
     windows: torch.Tensor
     stills: torch.Tensor
     bits: np.ndarray
     size: tuple[int, int]
+    fps: float
 
 
 def find_items(folder: Path, label: str | None = None) -> list[Item]:
@@ -116,8 +117,9 @@ class Sampler:
             self._stills.append(still(batch).half())
 
     def samples(self, bits: list[int], size: tuple[int, int]) -> Samples:
-        windows, stills = torch.stack(self._windows, 2), torch.stack(self._stills, 1)
-        return Samples(windows.float(), stills.float(), np.array(bits), size)
+        """All of them. bits: of each frame; size: (width, height)."""
+        windows, stills = torch.stack(self._windows, 2), torch.stack(self._stills, 1)[:, None]
+        return Samples(windows.float(), stills.float(), np.array(bits), size, float(self._fps))
 
 
 def still(batch: torch.Tensor) -> torch.Tensor:
@@ -154,12 +156,20 @@ def stream(path: Path, config: StreamConfig) -> Samples:
 
 
 class Cache:
-    """Samples of clips in a folder; computed where they are not there or were made otherwise."""
+    """Samples of clips in a folder; computed where they are not there or were made otherwise.
 
-    def __init__(self, folder: Path, config: StreamConfig) -> None:
-        self._folder, self._config = folder, config
-        made = {**asdict(config), "layout": LAYOUTS[config.layout], "weights": model_hash(config.model)}
-        self._made = {**made, "losses": LOSSES, "fps": FPS, "version": VERSION}
+    make: what turns a clip into samples, named by `kind` in the files' names; settings: what they depend on, JSON-able.
+    """
+
+    def __init__(self, folder: Path, kind: str, make: Callable[[Path], Samples], settings: dict) -> None:
+        self._folder, self._kind, self._make = folder, kind, make
+        self._made = {**settings, "losses": LOSSES, "fps": FPS, "version": VERSION}
+
+    @classmethod
+    def of_streams(cls, folder: Path, config: StreamConfig) -> Cache:
+        """Of LRAE's own streams."""
+        settings = {**asdict(config), "layout": LAYOUTS[config.layout], "weights": model_hash(config.model)}
+        return cls(folder, "lrae", lambda path: stream(path, config), settings)
 
     def samples(self, items: list[Item]) -> Iterator[Samples]:
         """In the order of the items, each computed or read when it is asked for. SourceError, SinkError."""
@@ -172,16 +182,16 @@ class Cache:
     def _one(self, item: Item) -> Samples:
         stat = item.path.stat()
         key = json.dumps({**self._made, "file": str(item.path.resolve()), "bytes": stat.st_size, "at": stat.st_mtime})
-        name = f"{item.label}__{item.path.stem}__{zlib.crc32(str(item.path.resolve()).encode()):08x}.npz"
+        name = f"{self._kind}__{item.label}__{item.path.stem}__{zlib.crc32(str(item.path.resolve()).encode()):08x}.npz"
         path = self._folder / name
         if path.exists() and (kept := _read(path, key)):
             return kept
-        samples = stream(item.path, self._config)
+        samples = self._make(item.path)
         arrays = {"windows": samples.windows.half().numpy(), "stills": samples.stills.half().numpy()}
         part = path.with_suffix(".part")
         try:
             with part.open("wb") as file:
-                np.savez(file, key=np.array(key), bits=samples.bits, size=np.array(samples.size), **arrays)
+                np.savez(file, key=np.array(key), bits=samples.bits, size=samples.size, fps=samples.fps, **arrays)
             part.replace(path)
         except OSError as error:
             raise SinkError(f"{path}: {error.strerror}") from None
@@ -196,6 +206,6 @@ def _read(path: Path, key: str) -> Samples | None:
                 return None
             windows, stills = (torch.from_numpy(file[name]).float() for name in ("windows", "stills"))
             width, height = map(int, file["size"])
-            return Samples(windows, stills, file["bits"], (width, height))
+            return Samples(windows, stills, file["bits"], (width, height), float(file["fps"]))
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return None

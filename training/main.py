@@ -1,11 +1,12 @@
 """`lrae-train`: from a folder of videos to weights.
 
-    lrae-train init  VIDEOS --output init.safetensors          # PCA and EM, no gradient: a working codec
-    lrae-train train VIDEOS --weights init.safetensors --folder runs/m --minutes 60
-    lrae-train train VIDEOS --folder runs/m --resume --minutes 60
-    lrae-train refit VIDEOS --weights runs/m/weights.safetensors --output refit.safetensors
-    lrae-train validate --weights refit.safetensors --against init.safetensors --clips VALIDATION
-    lrae-train pack  VIDEOS --output footage.pack               # one small file, for a machine without the videos
+lrae-train init  VIDEOS --output init.safetensors          # PCA and EM, no gradient: a working codec
+lrae-train train VIDEOS --weights init.safetensors --folder runs/m --minutes 60
+lrae-train train VIDEOS --folder runs/m --resume --minutes 60
+lrae-train refit VIDEOS --weights runs/m/weights.safetensors --output refit.safetensors
+lrae-train validate --weights refit.safetensors --against init.safetensors --clips VALIDATION
+lrae-train pack  VIDEOS --output footage.pack               # one small file, for a machine without the videos
+lrae-train classify --folder ACTIONS --output mine.safetensors   # ACTIONS/CLASS/*.mp4: labels for lrae-recv
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import cv2
 import torch
 
 from lrae.cli import Parser, run_main
+from lrae.codec.types import Q_LEVELS
 from lrae.errors import ConfigError
 from lrae.models.store import load_model
 
@@ -75,12 +77,23 @@ def build_parser() -> Parser:
     validate.add_argument("--clips", default="sample")
     validate.add_argument("--frames", type=int, default=48)
     validate.add_argument("--json", type=Path)
+
+    classify = command("classify", "a classifier of what happens, on decoded streams with and without loss", data=False)
+    classify.add_argument("--folder", type=Path, required=True, help="one folder of videos for each class")
+    classify.add_argument("--others", type=Path, help="folder of videos that show none of the classes")
+    classify.add_argument("--output", type=Path, required=True, help="weights file; its card goes beside it")
+    classify.add_argument("--cache", type=Path, help="folder of what was decoded (default: OUTPUT.cache)")
+    classify.add_argument("--model", default="m", help="codec weights (default m)")
+    classify.add_argument("--q", type=int, default=20, help="0 to 63 (default 20)")
+    classify.add_argument("--frames", type=int, default=150, help="of each clip, at most (default 150)")
     return top
 
 
 def check(args: argparse.Namespace) -> None:
     """What can be known before the footage is read. ConfigError; fills in args.weights for --resume."""
     if args.command != "train":
+        if args.command == "classify" and not (args.frames >= 8 and 0 <= args.q < Q_LEVELS):
+            raise ConfigError(f"--frames is 8 or more, --q 0 to {Q_LEVELS - 1}")
         if not args.output.parent.is_dir():
             raise ConfigError(f"--output {args.output}: no such folder")
         return
@@ -100,7 +113,8 @@ def check(args: argparse.Namespace) -> None:
 def work(arguments: list[str]) -> int:
     """Run one command; errors are LraeErrors."""
     from lrae.codec.lrae import pick_device
-    from lrae.training import footage, init, train, validate
+    from lrae.experiments.action_streams import StreamConfig
+    from lrae.training import classify, footage, init, train, validate
 
     args = build_parser().parse_args(arguments)
     cv2.setNumThreads(1)
@@ -115,6 +129,13 @@ def work(arguments: list[str]) -> int:
             args.json.write_text(json.dumps(rows, indent=1) + "\n")
         return 0
     check(args)
+    if args.command == "classify":
+        torch.set_num_threads(1)
+        config = StreamConfig(args.model, args.q, frames=args.frames)
+        cache = args.cache or args.output.with_suffix(".cache")
+        found = classify.classify(args.folder, args.others, args.output, cache, config, args.quiet)
+        classify.show(found)
+        return 0
     model = load_model(args.weights) if getattr(args, "weights", None) else None
     clips = footage.load(args.data, quiet=args.quiet)
     if args.command == "pack":
