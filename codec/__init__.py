@@ -12,22 +12,25 @@ if TYPE_CHECKING:
     from lrae.codec.types import VideoFormat
 
 
-def make_encoder(model: str, video: VideoFormat, device: str = "auto") -> LraeEncoder:
-    """The encoder of shipped weights (by name) or of a weights file (by path). Raises ModelError, ConfigError."""
+def make_encoder(model: str, video: VideoFormat, device: str = "auto", impute: str = "full") -> LraeEncoder:
+    """The encoder of shipped weights (by name) or of a weights file (by path). Raises ModelError, ConfigError.
+
+    impute: of IMPUTE; the two ends of a stream must agree.
+    """
     from lrae.codec.lrae import LraeEncoder, pick_device
     from lrae.models.store import load_model
 
-    encoder = LraeEncoder(load_model(model), video, pick_device(device))
+    encoder = LraeEncoder(load_model(model), video, pick_device(device), impute)
     encoder.warm_up()
     return encoder
 
 
-def make_decoder(model: str, video: VideoFormat, device: str = "auto") -> LraeDecoder:
+def make_decoder(model: str, video: VideoFormat, device: str = "auto", impute: str = "full") -> LraeDecoder:
     """The decoder of shipped weights (by name) or of a weights file (by path). Raises ModelError, ConfigError."""
     from lrae.codec.lrae import LraeDecoder, pick_device
     from lrae.models.store import load_model
 
-    decoder = LraeDecoder(load_model(model), video, pick_device(device))
+    decoder = LraeDecoder(load_model(model), video, pick_device(device), impute)
     decoder.warm_up()
     return decoder
 

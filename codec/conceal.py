@@ -1,7 +1,8 @@
 """What stands in for the parts of a frame that did not arrive, before the imputer corrects it.
 
-A missing part of an inter frame moves on as it last moved, without a residual. A missing part of an intra frame shows
-what the last picture shows there, unless the scene is a new one; then its block means are filled in from around.
+A missing part of an inter frame moves as its neighbours do, or on as it last moved, without a residual. A missing part
+of an intra frame shows what the last picture shows there, unless the scene is a new one; then its block means are
+filled in from around.
 """
 
 from __future__ import annotations
@@ -16,19 +17,50 @@ from lrae.codec.motion_field import MotionField
 from lrae.codec.state import CodedFrame, State
 from lrae.models.blocks import unpack
 
+REACH = 8  # cells: how far vectors are interpolated
+LAST_WEIGHT = 0.02  # of the last frame's vector, against 1/distance of the current frame's
 SAME_SCENE = 100.0  # mean square difference of the parts that arrived from the last picture, grey levels
 
 
-def fill(coded: CodedFrame, state: State) -> CodedFrame:
-    """The frame with motion or base everywhere. missing: as in CodedFrame, not None."""
+def fill(coded: CodedFrame, state: State, impute: str) -> CodedFrame:
+    """The frame with motion or base everywhere. missing: as in CodedFrame, not None. impute: of IMPUTE."""
     lost = coded.missing == 1
     if not lost.any():
         return coded
     if coded.intra:
         return replace(coded, base=np.stack([_spread(plane, ~lost) for plane in coded.base]))
-    last = np.int16(0) if state.motion is None else state.motion.vectors
-    vectors = np.where(coded.unmoved[..., None], last, coded.motion.vectors)
+    last = None if state.motion is None else state.motion.vectors
+    if impute in ("zero", "previous"):
+        known = np.int16(0) if impute == "zero" or last is None else last
+        vectors = np.where(coded.unmoved[..., None], known, coded.motion.vectors)
+    else:
+        vectors = guess(coded.motion.vectors, coded.unmoved, last)
     return replace(coded, motion=MotionField(vectors, coded.motion.size))
+
+
+def guess(vectors: np.ndarray, unmoved: np.ndarray, last: np.ndarray | None) -> np.ndarray:
+    """Vectors int16 [rows, columns, 2] for the cells where `unmoved`: from the nearest known ones above, below, left
+    and right, and from the last frame's (None: no motion), nearer ones weighing more."""
+    weight = np.full(unmoved.shape, LAST_WEIGHT, np.float32)
+    total = np.zeros(vectors.shape, np.float32) if last is None else last * np.float32(LAST_WEIGHT)
+    for axis in (0, 1):
+        for flip in (False, True):
+            place, distance = _nearest(~unmoved, axis, flip)
+            near = np.where(distance <= REACH, 1 / np.maximum(distance, 1), 0).astype(np.float32)
+            weight += near
+            total += near[..., None] * np.take_along_axis(vectors, place[..., None], axis)
+    return np.where(unmoved[..., None], np.rint(total / weight[..., None]), vectors).astype(np.int16)
+
+
+def _nearest(known: np.ndarray, axis: int, flip: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Along one axis, in one direction: index of the nearest known cell and its distance (large where none is)."""
+    length = known.shape[axis]
+    index = np.arange(length).reshape((-1, 1) if axis == 0 else (1, -1))
+    if flip:
+        place = np.flip(np.minimum.accumulate(np.flip(np.where(known, index, 9 * length), axis), axis), axis)
+    else:
+        place = np.maximum.accumulate(np.where(known, index, -9 * length), axis)
+    return np.clip(place, 0, length - 1), np.abs(place - index)
 
 
 def keep(result: State, coded: CodedFrame, state: State) -> State:

@@ -22,7 +22,7 @@ from lrae.codec.packing import Packer
 from lrae.codec.quantiser import Quantiser
 from lrae.codec.reconstruct import Reconstructor
 from lrae.codec.state import CodedFrame, State
-from lrae.codec.tiles import CELLS, Rectangle, tile_rectangles
+from lrae.codec.tiles import Rectangle, regions, tile_rectangles
 from lrae.codec.types import (
     INTERLEAVED,
     TILES,
@@ -49,9 +49,9 @@ FORWARD = {"inter": torch.bfloat16, "intra": torch.float32}
 
 
 class _Codec:
-    def __init__(self, model: Model, video: VideoFormat, device: str):
+    def __init__(self, model: Model, video: VideoFormat, device: str = "cpu", impute: str = "full"):
         self.format, self.model_hash = video, model.hash
-        self._core = Reconstructor(model, video.width, video.height, torch.device(device))
+        self._core = Reconstructor(model, video.width, video.height, torch.device(device), impute)
         self._packer = Packer(model.tables, self._core.grid)
 
     def initial_state(self) -> State:
@@ -85,8 +85,8 @@ class _Codec:
 class LraeEncoder(_Codec):
     """Functional encoder; the state handed back is that of a receiver that got every packet."""
 
-    def __init__(self, model: Model, video: VideoFormat, device: str = "cpu"):
-        super().__init__(model, video, device)
+    def __init__(self, model: Model, video: VideoFormat, device: str = "cpu", impute: str = "full"):
+        super().__init__(model, video, device, impute)
         self._quantiser = {kind: Quantiser(model.tables[kind]) for kind in KINDS}
         self._quietest = int(model.tables["inter"].class_bits().argmin())
         # all transforms side by side: [384, TRANSFORMS·CHANNELS]
@@ -117,13 +117,14 @@ class LraeEncoder(_Codec):
         coded = replace(coded, classes=classes, levels=levels)
         if hints.refresh and not intra and hints.layout == TILES:
             coded = self._refresh(coded, frame, hints.refresh)
-        if hints.exposure and not intra and hints.layout == TILES:
-            luma = self._planes(frame)[0]
-            more = spare.choose(luma, state.luma, coded.motion, state.motion, step_of(q), hints.exposure)
+        packets = self._packer.limit(hints.packets or self._packet_count(coded, hints), hints.layout)
+        if hints.loss and not intra and hints.layout == TILES and packets > 1:
+            risk = spare.Risk(regions(*core.grid, packets), hints.loss, hints.repair)
+            more = spare.choose(self._planes(frame)[0], state.luma, coded.motion, state.motion, step_of(q), risk)
             coded = replace(coded, spare=more)
         times.append(perf_counter())
 
-        side, header, texts = self._packetise(coded, number, hints, reference)
+        side, header, texts = self._packetise(coded, packets, number, hints, reference)
         times.append(perf_counter())
         after = core.finish(coded, prediction, number)
         times.append(perf_counter())
@@ -158,11 +159,10 @@ class LraeEncoder(_Codec):
         return pack(*(torch.from_numpy(p.astype(np.float32))[None, None].to(self._core.device) for p in planes))
 
     def _refresh(self, coded: CodedFrame, frame: Frame, tiles: frozenset[int]) -> CodedFrame:
-        """The same frame with some tiles coded without prediction, and nothing else in them."""
+        """The same frame with some tiles coded without prediction."""
         core, planes = self._core, self._planes(frame)
         everywhere = tile_rectangles(Rectangle(0, core.grid[0], 0, core.grid[1]))
         classes, levels = coded.classes.reshape(core.grid).copy(), coded.levels.reshape(*core.grid, CHANNELS).copy()
-        motion = MotionField(coded.motion.vectors.copy(), coded.motion.size.copy())
         patches = []
         for where in (tile for index, tile in enumerate(everywhere) if index in tiles):
             pixels = [np.ascontiguousarray(where.of(p, side)) for p, side in zip(planes, (16, 8, 8), strict=True)]
@@ -172,18 +172,12 @@ class LraeEncoder(_Codec):
             chosen = self._quantiser["intra"].choose(coefficients, where.grid)
             patches.append((where, replace(patch, classes=chosen[0], levels=chosen[1])))
             where.of(classes)[:], where.of(levels)[:] = self._quietest, 0
-            where.of(motion.vectors, CELLS)[:], where.of(motion.size, CELLS)[:] = 0, 6
-        return replace(
-            coded,
-            classes=classes.reshape(-1),
-            levels=levels.reshape(-1, CHANNELS),
-            motion=motion,
-            patches=tuple(patches),
-        )
+        # the tiles keep their motion: their neighbours' prediction overlaps them
+        rest = classes.reshape(-1), levels.reshape(-1, CHANNELS)
+        return replace(coded, classes=rest[0], levels=rest[1], patches=tuple(patches))
 
-    def _packetise(self, coded: CodedFrame, number: int, hints: EncodeHints, reference: int):
+    def _packetise(self, coded: CodedFrame, packets: int, number: int, hints: EncodeHints, reference: int):
         """(bytes of side information, header, payloads): as few packets as fit, tiles only where a tile does."""
-        packets = self._packer.limit(hints.packets or self._packet_count(coded, hints), hints.layout)
         while True:
             payloads, side = self._packer.encode(coded, packets, hints)
             packets, largest = len(payloads), max(map(len, payloads))
@@ -214,9 +208,6 @@ class LraeEncoder(_Codec):
 
 class LraeDecoder(_Codec):
     """Functional decoder of any subset of a frame's payloads."""
-
-    def __init__(self, model: Model, video: VideoFormat, device: str = "cpu"):
-        super().__init__(model, video, device)
 
     def decode(
         self, state: State, header: FrameHeader | None, payloads: Mapping[int, bytes], time: float = 0.0

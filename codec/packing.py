@@ -1,7 +1,7 @@
 """From a coded frame to its K payloads and back, in every layout. Integers only; no state of the stream.
 
-tiles (the default): a packet is a rectangle of the picture with its own classes, motion (or base) and levels. It
-needs no other packet, and nothing travels twice.
+tiles (the default): a packet is a region of the picture with its own classes, motion (or base) and levels. It needs
+no other packet; only motion that is hard to guess travels a second time, coarsely (codec/spare.py).
 interleaved, progressive: the levels of the whole picture are dealt to the packets; all of them need the side
 information (classes, motion or base), which travels in `side_copies` of them (codec/payload.py).
 """
@@ -26,7 +26,7 @@ from lrae.codec.range_coding import (
     words_to_bytes,
 )
 from lrae.codec.state import CodedFrame
-from lrae.codec.tiles import CELLS, TILE, Rectangle, rectangles, tile_count, tile_rectangles
+from lrae.codec.tiles import CELLS, TILE, Rectangle, Region, regions, tile_count
 from lrae.codec.types import MAX_PACKETS, TILES, EncodeHints, FrameHeader
 from lrae.errors import WireError
 from lrae.models.blocks import BLOCK
@@ -48,7 +48,7 @@ class Packer:
         """(payloads, bytes of side information in them). More payloads than `packets` if the side information needs
         them, fewer if there are not as many tiles."""
         if hints.layout == TILES:
-            bounds = rectangles(*self.grid, self.limit(packets, TILES))
+            bounds = regions(*self.grid, self.limit(packets, TILES))
             done = [self._tile(coded, bounds, index) for index in range(len(bounds))]
             return tuple(data for data, _ in done), sum(side for _, side in done)
         kind = KINDS[coded.intra]
@@ -114,11 +114,11 @@ class Packer:
         if header.layout == TILES:
             if not payloads:
                 return None
-            part, bounds, spares = self._blank(header), rectangles(*self.grid, header.packets), []
+            part, bounds, spares = self._blank(header), regions(*self.grid, header.packets), []
             for index in payloads:
                 _paste(part, bounds[index], _cut(coded, bounds[index], self.grid), self.grid)
                 if coded.spare is not None:
-                    tiles = tile_rectangles(bounds[spare.carried(index, header.packets)])
+                    tiles = bounds[spare.carried(index, header.packets)].tiles
                     flagged = [t for t in tiles if coded.spare.tiles[t.top // TILE, t.left // TILE]]
                     spares += [(tile, tile.of(coded.spare.motion.vectors, CELLS)) for tile in flagged]
             patches = tuple(p for p in coded.patches if not _is_missing(part, p[0]))
@@ -160,14 +160,14 @@ class Packer:
 
     # tiles
 
-    def _tile(self, coded: CodedFrame, bounds: tuple[Rectangle, ...], index: int) -> tuple[bytes, int]:
-        """The packet of one rectangle: (payload, bytes of side information)."""
+    def _tile(self, coded: CodedFrame, bounds: tuple[Region, ...], index: int) -> tuple[bytes, int]:
+        """The packet of one region: (payload, bytes of side information)."""
         coder, where = RangeEncoder(), bounds[index]
         part = _cut(coded, where, self.grid)
         patches = []
         if not coded.intra:
             known = dict(coded.patches)
-            tiles = tile_rectangles(where)
+            tiles = where.tiles
             patches = [known[tile] for tile in tiles if tile in known]
             coder.encode(np.array([bool(patches)], np.int32), _PATCHED)
             if patches:
@@ -182,13 +182,13 @@ class Packer:
         data = words_to_bytes(coder.get_compressed())
         return data, min(side, len(data))
 
-    def _read_tile(self, header: FrameHeader, bounds: tuple[Rectangle, ...], index: int, data: bytes):
-        """The inverse of _tile: (CodedFrame of the rectangle, its patches, spare motion of another). WireError."""
+    def _read_tile(self, header: FrameHeader, bounds: tuple[Region, ...], index: int, data: bytes):
+        """The inverse of _tile: (CodedFrame of the region, its patches, spare motion of another). WireError."""
         coder, where = RangeDecoder(bytes_to_words(data)), bounds[index]
         with contained("tile"):
             patched = []
             if not header.intra and coder.decode(_PATCHED, 1)[0]:
-                tiles = tile_rectangles(where)
+                tiles = where.tiles
                 flags = coder.decode(_FLAG, len(tiles))
                 patched = [tile for tile, flag in zip(tiles, flags, strict=True) if flag]
             parts = [self._read_side(header, where.grid, coder)]
@@ -203,7 +203,7 @@ class Packer:
 
     def _decode_tiles(self, header: FrameHeader, payloads: Mapping[int, bytes]):
         part, patches, spares, read = self._blank(header), [], [], set()
-        bounds = rectangles(*self.grid, header.packets)
+        bounds = regions(*self.grid, header.packets)
         for index, data in sorted(payloads.items()):
             try:
                 tile, found, more = self._read_tile(header, bounds, index, data)
@@ -255,26 +255,26 @@ def _finished(part: CodedFrame, patches: tuple, spares: list[tuple[Rectangle, np
     return replace(part, patches=patches, unmoved=unmoved)
 
 
-def _cut(coded: CodedFrame, where: Rectangle, grid: tuple[int, int]) -> CodedFrame:
-    """The part of a frame inside a rectangle."""
+def _cut(coded: CodedFrame, where: Region, grid: tuple[int, int]) -> CodedFrame:
+    """The part of a frame inside a region, as one stack."""
     motion = base = None
     if coded.motion is not None:
-        vectors, size = (np.ascontiguousarray(where.of(a, CELLS)) for a in (coded.motion.vectors, coded.motion.size))
-        motion = MotionField(vectors, size)
+        motion = MotionField(where.take(coded.motion.vectors, CELLS), where.take(coded.motion.size, CELLS))
     if coded.base is not None:
-        base = np.ascontiguousarray(coded.base[:, where.top : where.bottom, where.left : where.right])
-    classes = np.ascontiguousarray(where.of(coded.classes.reshape(grid))).reshape(-1)
-    levels = where.of(coded.levels.reshape(*grid, CHANNELS)).reshape(-1, CHANNELS)
+        base = np.stack([where.take(plane) for plane in coded.base])
+    classes = where.take(coded.classes.reshape(grid)).reshape(-1)
+    levels = where.take(coded.levels.reshape(*grid, CHANNELS)).reshape(-1, CHANNELS)
     return CodedFrame(coded.intra, coded.q, classes, levels, motion, base)
 
 
-def _paste(frame: CodedFrame, where: Rectangle, part: CodedFrame, grid: tuple[int, int]) -> None:
+def _paste(frame: CodedFrame, where: Region, part: CodedFrame, grid: tuple[int, int]) -> None:
     """Write the part that arrived into a frame from _blank()."""
-    where.of(frame.classes.reshape(grid))[:] = part.classes.reshape(where.grid)
-    where.of(frame.levels.reshape(*grid, CHANNELS))[:] = part.levels.reshape(*where.grid, CHANNELS)
-    where.of(frame.missing)[:] = 0
+    where.put(frame.classes.reshape(grid), part.classes.reshape(where.grid))
+    where.put(frame.levels.reshape(*grid, CHANNELS), part.levels.reshape(*where.grid, CHANNELS))
+    where.put(frame.missing, 0)
     if frame.motion is not None:
-        where.of(frame.motion.vectors, CELLS)[:] = part.motion.vectors
-        where.of(frame.motion.size, CELLS)[:] = part.motion.size
+        where.put(frame.motion.vectors, part.motion.vectors, CELLS)
+        where.put(frame.motion.size, part.motion.size, CELLS)
     if frame.base is not None:
-        frame.base[:, where.top : where.bottom, where.left : where.right] = part.base
+        for plane, stack in zip(frame.base, part.base, strict=True):
+            where.put(plane, stack)

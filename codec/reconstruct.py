@@ -13,6 +13,8 @@ from lrae.codec.motion_field import MotionField
 from lrae.codec.quantiser import dequantise
 from lrae.codec.state import CodedFrame, State
 from lrae.codec.tiles import Rectangle
+from lrae.codec.types import IMPUTE
+from lrae.errors import ConfigError
 from lrae.models.blocks import BLOCK, COEFFICIENTS, PACKED, clip, from_blocks, pack, padded, unpack
 from lrae.models.rates import step_of
 from lrae.models.store import Model
@@ -22,7 +24,10 @@ from lrae.models.tables import TRANSFORMS
 class Reconstructor:
     """Prediction and synthesis of one model at one picture size, on one device."""
 
-    def __init__(self, model: Model, width: int, height: int, device: torch.device):
+    def __init__(self, model: Model, width: int, height: int, device: torch.device, impute: str = "full"):
+        if impute not in IMPUTE:
+            raise ConfigError(f"unknown concealment {impute!r}: {', '.join(IMPUTE)}")
+        self.impute = impute
         self.width, self.height = padded(width), padded(height)
         self.grid = self.height // BLOCK, self.width // BLOCK
         self.device, self.model = device, model
@@ -51,7 +56,7 @@ class Reconstructor:
         """The state after a frame of which anything may be missing."""
         if coded.missing is None:
             return self.finish(coded, self.predict(state, coded), number)
-        coded = conceal.fill(coded, state)
+        coded = conceal.fill(coded, state, self.impute)
         result = self.finish(coded, self.predict(state, coded), number)
         return conceal.keep(result, coded, state) if coded.intra else result
 

@@ -2,53 +2,76 @@
 
 Motion is worth more per bit than anything else in a packet (docs/loss.md), but most of a field can be guessed from
 the last one. So only the tiles where that guess is poor get a second description, as coarse as pays, in the packet of
-another rectangle: tile by tile the cheapest of nothing, one vector, four vectors, or the field itself.
+another region: tile by tile the cheapest of nothing, one vector, four vectors, or the field itself.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
-from lrae.codec import motion_coding
+from lrae.codec import conceal, motion_coding
 from lrae.codec.motion import Distortion, join
 from lrae.codec.motion_field import CELL, MotionField
 from lrae.codec.range_coding import Categorical, RangeDecoder, RangeEncoder, Uniform
 from lrae.codec.state import Spare
-from lrae.codec.tiles import CELLS, TILE, Rectangle, tile_rectangles
+from lrae.codec.tiles import CELLS, TILE, Rectangle, Region
 
 SIDE = TILE * CELLS  # motion cells a side of a tile
+WEIGHT = 0.04  # of distortion against bits: what spare motion saves counts in the frames until it is repaired only
 VECTOR_BITS, SPLIT_BITS = 9.0, 2.0  # rough price of a vector, and of every leaf
 _SHARES = (1 / 32, 1 / 8, 1 / 3, 2 / 3)  # of the tiles: which table the flags are coded with
 _FLAGS = [Categorical(np.array([1 - share, share], np.float32), perfect=False) for share in _SHARES]
 _TABLE = Uniform(len(_SHARES))
 
 
-def choose(
-    luma: np.ndarray, reference: np.ndarray, field: MotionField, last: MotionField | None, step: float, exposure: float
-) -> Spare | None:
-    """What is worth sending twice. luma, reference: uint8 [H,W]; last: the field of the frame before.
+@dataclass(frozen=True)
+class Risk:
+    """How the picture is dealt to packets, the share of packets lost, and frames until a loss is repaired."""
 
-    exposure: as in EncodeHints; distortion counts in bits as in the motion search.
+    regions: tuple[Region, ...]
+    loss: float
+    repair: float
+
+
+def choose(
+    luma: np.ndarray, reference: np.ndarray, field: MotionField, last: MotionField | None, step: float, risk: Risk
+) -> Spare | None:
+    """What is worth sending twice. luma, reference: uint8 [H,W]; last: the field of the frame before, None: no motion.
+
+    Distortion counts in bits, as in the motion search.
     """
     distortion = Distortion(luma, reference, step)
-    guess = np.zeros_like(field.vectors) if last is None else last.vectors
-    options = [guess, *(_coarse(field.vectors, side) for side in (SIDE, SIDE // 2)), field.vectors]
-    costs = [exposure * _tile_sums(distortion.moved(option, thin=True)) for option in options]
-    for index, option in enumerate(options[1:], 1):
+    before = np.zeros_like(field.vectors) if last is None else last.vectors
+
+    def of(vectors: np.ndarray) -> np.ndarray:
+        return _tile_sums(distortion.moved(vectors, thin=True, interpolation=cv2.INTER_LINEAR))
+
+    around = np.empty_like(field.vectors)
+    for region in risk.regions:
+        gone = np.zeros(field.size.shape, bool)
+        region.put(gone, True, CELLS)
+        around[gone] = conceal.guess(field.vectors, gone, before)[gone]
+    both = (1 - risk.loss) ** 2  # how often the rows above and below have arrived
+    options = [_coarse(field.vectors, SIDE), _coarse(field.vectors, SIDE // 2), field.vectors]
+    costs = [both * of(around) + (1 - both) * of(before), *map(of, options)]
+    costs = [WEIGHT * risk.loss * risk.repair * cost for cost in costs]
+    for index, option in enumerate(options, 1):
         costs[index] += _tile_bits(option)
     best = np.argmin(costs, 0)
     if not best.any():
         return None
     cells = best.repeat(SIDE, 0).repeat(SIDE, 1)[: field.size.shape[0], : field.size.shape[1]]
-    vectors = np.choose(cells[..., None], options).astype(np.int16)
+    vectors = np.choose(cells[..., None], [before, *options]).astype(np.int16)
     leaves = np.full(field.size.shape, 3, np.uint8)
     return Spare(join(MotionField(vectors, leaves)), best > 0)
 
 
-def encode(spare: Spare | None, where: Rectangle, coder: RangeEncoder) -> None:
-    """Append the spare motion of one rectangle."""
-    tiles = tile_rectangles(where)
+def encode(spare: Spare | None, where: Region, coder: RangeEncoder) -> None:
+    """Append the spare motion of one region."""
+    tiles = where.tiles
     flags = np.array([spare is not None and spare.tiles[t.top // TILE, t.left // TILE] for t in tiles], np.int32)
     table = int(np.abs(np.array(_SHARES) - flags.mean()).argmin())
     coder.encode(np.array([table], np.int32), _TABLE)
@@ -62,9 +85,9 @@ def encode(spare: Spare | None, where: Rectangle, coder: RangeEncoder) -> None:
         motion_coding.encode(MotionField(*row), coder)
 
 
-def decode(where: Rectangle, coder: RangeDecoder) -> list[tuple[Rectangle, np.ndarray]]:
+def decode(where: Region, coder: RangeDecoder) -> list[tuple[Rectangle, np.ndarray]]:
     """[(tile, its vectors int16 [cells, cells, 2])]."""
-    tiles = tile_rectangles(where)
+    tiles = where.tiles
     flags = coder.decode(_FLAGS[int(coder.decode(_TABLE, 1)[0])], len(tiles))
     chosen = [tile for tile, flag in zip(tiles, flags, strict=True) if flag]
     if not chosen:
@@ -78,7 +101,7 @@ def decode(where: Rectangle, coder: RangeDecoder) -> list[tuple[Rectangle, np.nd
 
 
 def carried(index: int, packets: int) -> int:
-    """The rectangle whose spare motion packet `index` carries."""
+    """The region whose spare motion packet `index` carries."""
     return (index + packets // 2) % packets
 
 

@@ -9,6 +9,9 @@ import numpy as np
 
 LAYOUTS = ("tiles", "interleaved", "progressive")
 TILES, INTERLEAVED, PROGRESSIVE = range(3)
+# what stands in for missing parts: nothing (the last picture), the last motion, motion interpolated from what arrived,
+# the imputer network without its memory, the imputer
+IMPUTE = ("zero", "previous", "neighbours", "still", "full")
 MIN_SIDE, MAX_SIDE = 16, 4096
 Q_LEVELS = 64  # q = 0 is the coarsest (fewest bits), q = 63 the finest
 MAX_PACKETS = 64
@@ -65,7 +68,8 @@ class EncodeHints:
     layout: int = 0
     side_copies: int = 1  # in how many of the K packets the side information travels (not with tiles: each has its own)
     max_payload: int = 1150  # bytes that fit one packet beside its header
-    exposure: float = 0.0  # packet loss rate × frames until a loss is repaired: how much spare motion pays
+    loss: float = 0.0  # expected share of packets lost: how much spare motion pays
+    repair: float = 1.0  # frames until a loss is repaired
     refresh: frozenset[int] = frozenset()  # tiles (raster order) to code without prediction (layout tiles only)
 
 

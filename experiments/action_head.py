@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from lrae.experiments.action_streams import LOSSES, Item, Samples
+from lrae.experiments.action_streams import LOSSES, OTHERS, Item, Samples
 from lrae.models.classifier import Classifier
 
 RIDGE = 0.5  # penalty on the readout of descriptors of spread 1
@@ -18,7 +18,6 @@ LOSSY = 0.2  # share of the examples' weight that has lost packets
 WRONG = 0.1  # share of the labels shown that may be wrong, where the threshold is set
 THRESHOLDS = np.arange(0.3, 0.96, 0.05)
 SHARPNESS = np.arange(1.0, 30.1, 0.5)
-OTHERS = ""  # the label of footage that shows none of the classes
 
 
 def examples(samples: Samples, lossy: float) -> tuple[torch.Tensor, torch.Tensor]:

@@ -7,8 +7,8 @@ import math
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -25,6 +25,8 @@ from lrae.models.classifier import AREAS, GRID, MEANS, ActionState, descriptor, 
 from lrae.sender.source import open_source
 
 LOSSES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
+OTHERS = ""  # the label of footage that shows none of the classes
+OTHER_FRAMES = 60  # of each clip of it, at most: a window is full by then
 FPS = 15  # faster clips are thinned to this, as a live sender on a small machine does
 VERSION = 1  # of what is kept; raise it when the samples change
 
@@ -171,15 +173,8 @@ class Cache:
         settings = {**asdict(config), "layout": LAYOUTS[config.layout], "weights": model_hash(config.model)}
         return cls(folder, "lrae", lambda path: stream(path, config), settings)
 
-    def samples(self, items: list[Item]) -> Iterator[Samples]:
-        """In the order of the items, each computed or read when it is asked for. SourceError, SinkError."""
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SinkError(f"{self._folder}: {error.strerror}") from None
-        return map(self._one, items)
-
-    def _one(self, item: Item) -> Samples:
+    def samples(self, item: Item) -> Samples:
+        """Read where they are there, else computed. SourceError, SinkError."""
         stat = item.path.stat()
         key = json.dumps({**self._made, "file": str(item.path.resolve()), "bytes": stat.st_size, "at": stat.st_mtime})
         name = f"{self._kind}__{item.label}__{item.path.stem}__{zlib.crc32(str(item.path.resolve()).encode()):08x}.npz"
@@ -190,12 +185,27 @@ class Cache:
         arrays = {"windows": samples.windows.half().numpy(), "stills": samples.stills.half().numpy()}
         part = path.with_suffix(".part")
         try:
+            self._folder.mkdir(parents=True, exist_ok=True)
             with part.open("wb") as file:
                 np.savez(file, key=np.array(key), bits=samples.bits, size=samples.size, fps=samples.fps, **arrays)
             part.replace(path)
         except OSError as error:
             raise SinkError(f"{path}: {error.strerror}") from None
         return samples
+
+
+def collect(items: Sequence[Item], folder: Path, config: StreamConfig, step: Callable[[str], None]) -> list[Samples]:
+    """The LRAE streams of all items, kept in `folder`; other footage is cut to OTHER_FRAMES. step: called before each.
+
+    SourceError, ModelError, SinkError.
+    """
+    own = Cache.of_streams(folder, config)
+    other = Cache.of_streams(folder, replace(config, frames=min(config.frames, OTHER_FRAMES)))
+    samples = []
+    for item in items:
+        step(item.path.name)
+        samples.append((other if item.label == OTHERS else own).samples(item))
+    return samples
 
 
 def _read(path: Path, key: str) -> Samples | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -18,8 +18,8 @@ from lrae.codec.types import LAYOUTS, Q_LEVELS
 from lrae.errors import ConfigError
 from lrae.experiments import action_anchor
 from lrae.experiments.action_anchor import AnchorConfig
-from lrae.experiments.action_head import LOSSY, OTHERS, accuracy, calibrate, held_out
-from lrae.experiments.action_streams import LOSSES, Cache, Item, Samples, StreamConfig, find_items
+from lrae.experiments.action_head import LOSSY, accuracy, calibrate, held_out
+from lrae.experiments.action_streams import LOSSES, OTHERS, Cache, Samples, StreamConfig, collect, find_items
 from lrae.experiments.arguments import count
 from lrae.experiments.pool import progress
 
@@ -74,8 +74,11 @@ def measure(
     foreign = find_items(others, OTHERS) if others else []
     anchors = Cache(cache, "h264", lambda path: action_anchor.stream(path, anchor), asdict(anchor))
     with progress(2 * len(items) + len(foreign)) as step:
-        own = _collect(items + foreign, Cache.of_streams(cache, config), step)
-        h264 = _collect(items, anchors, step)
+        own = collect(items + foreign, cache, config, step)
+        h264 = []
+        for item in items:
+            step(f"{item.path.name} (H.264)")
+            h264.append(anchors.samples(item))
 
     def row(samples: Sequence[Samples], lossy: float, moment: float = 1.0) -> dict:
         return accuracy(items, held_out(items, samples, classes, folds, lossy), classes, moment)
@@ -102,14 +105,6 @@ def measure(
         "classes": classes,
         "model_hash": model_hash(config.model),
     }
-
-
-def _collect(items: Sequence[Item], cache: Cache, step: Callable[[str], None]) -> list[Samples]:
-    found = []
-    for item, samples in zip(items, cache.samples(list(items)), strict=True):
-        step(item.path.name)
-        found.append(samples)
-    return found
 
 
 def _view(samples: Samples, windows: torch.Tensor) -> Samples:

@@ -1,4 +1,4 @@
-"""The subcommands of lrae-bench that lose packets: loss, recovery, progressive."""
+"""The subcommands of lrae-bench that lose packets: loss, impute, recovery, progressive."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from lrae.codec.types import LAYOUTS, MAX_PACKETS, TILES
+from lrae.codec.types import IMPUTE, LAYOUTS, MAX_PACKETS, TILES
 from lrae.errors import ConfigError
-from lrae.experiments import loss_rates, progressive, recovery
+from lrae.experiments import concealment, loss_rates, progressive, recovery
 from lrae.experiments.arguments import count, levels, names_of, rates
 from lrae.experiments.clips import find_clips
 from lrae.experiments.loss import Condition
 from lrae.experiments.loss_rates import Variant
 from lrae.experiments.loss_tables import (
+    impute_tables,
     loss_tables,
     plot_loss,
     plot_progressive,
@@ -25,14 +26,17 @@ from lrae.experiments.pool import progress
 
 QS = (10, 22, 34)
 RATES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
+IMPUTE_QS, IMPUTE_RATES = (22,), (0.1, 0.2, 0.3, 0.5)
 LONG = 200  # frames of the runs without feedback
-VARIANTS = ("feedback", "no_feedback", "refresh")
+VARIANTS = ("feedback", "no_feedback", "refresh", "no_imputer")
+PLAIN = IMPUTE[0]  # the concealment of "no_imputer"
 
 
 def add_commands(commands, common: argparse.ArgumentParser) -> None:
     """commands: what add_subparsers() gave; common: the options of every subcommand."""
+    levelled = argparse.ArgumentParser(add_help=False)
+    levelled.add_argument("--q", type=levels, default=QS, help="comma-separated q, 0 to 63 (default 10,22,34)")
     lossy = argparse.ArgumentParser(add_help=False)
-    lossy.add_argument("--q", type=levels, default=QS, help="comma-separated q, 0 to 63 (default 10,22,34)")
     lossy.add_argument("--jobs", type=count, default=2, help="processes, a thread each (default 2)")
     channel = argparse.ArgumentParser(add_help=False)
     packets = "packets per frame, more where a frame does not fit (default 4)"
@@ -40,7 +44,7 @@ def add_commands(commands, common: argparse.ArgumentParser) -> None:
     channel.add_argument("--layout", default=LAYOUTS[0], choices=LAYOUTS)
     channel.add_argument("--rtt", type=float, default=0.1, help="seconds until feedback is there (default 0.1)")
 
-    sub = commands.add_parser("loss", parents=[common, lossy, channel], help="quality over loss rate, no FEC")
+    sub = commands.add_parser("loss", parents=[common, levelled, lossy, channel], help="quality over loss rate, no FEC")
     sub.set_defaults(run=run_loss)
     sub.add_argument("--loss", type=rates, default=RATES, help="comma-separated rates of lost packets, 0 to below 1")
     variants = f"of {', '.join(VARIANTS)} (default: all that the layout allows)"
@@ -50,13 +54,22 @@ def add_commands(commands, common: argparse.ArgumentParser) -> None:
     sub.add_argument("--no-feedback-frames", type=count, default=LONG, metavar="N", help=without)
     sub.add_argument("--plot", type=Path, metavar="FILE.png")
 
+    sub = commands.add_parser("impute", parents=[common, lossy, channel], help="ablation of what stands in for losses")
+    sub.set_defaults(run=run_impute)
+    sub.add_argument("--q", type=levels, default=IMPUTE_QS, help="comma-separated q, 0 to 63 (default 22)")
+    sub.add_argument("--loss", type=rates, default=IMPUTE_RATES, help="comma-separated rates (default .1,.2,.3,.5)")
+    sub.add_argument("--names", type=names_of(IMPUTE), default=IMPUTE, help=f"of {', '.join(IMPUTE)}")
+
     sub = commands.add_parser(
-        "recovery", parents=[common, lossy, channel], help="frames until a stream is well after a burst; replay time"
+        "recovery",
+        parents=[common, levelled, lossy, channel],
+        help="frames until a stream is well after a burst; replay time",
     )
     sub.set_defaults(run=run_recovery)
     sub.add_argument("--seeds", type=count, default=3, help="bursts tried on each clip (default 3)")
 
-    sub = commands.add_parser("progressive", parents=[common, lossy], help="quality of the first k of K packets")
+    shared = [common, levelled, lossy]
+    sub = commands.add_parser("progressive", parents=shared, help="quality of the first k of K packets")
     sub.set_defaults(run=run_progressive)
     sub.add_argument("--packets", type=_packets, default=8, metavar="K", help="packets per frame (default 8)")
     sub.add_argument("--layouts", type=names_of(LAYOUTS), default=LAYOUTS, help=f"of {', '.join(LAYOUTS)}")
@@ -84,6 +97,7 @@ def _variants(args: argparse.Namespace) -> list[Variant]:
         "feedback": Variant("feedback"),
         "no_feedback": Variant("no_feedback", "none", frames=long),
         "refresh": Variant("refresh", "refresh", frames=long, against="no_feedback"),
+        "no_imputer": Variant("no_imputer", impute=PLAIN),
     }
     names = args.variants or [name for name in VARIANTS if name != "refresh" or args.layout == LAYOUTS[TILES]]
     if "refresh" in names and "no_feedback" not in names:
@@ -102,6 +116,15 @@ def run_loss(args: argparse.Namespace, console: Console) -> dict:
         console.print(table)
     if args.plot:
         plot_loss(result, args.plot)
+    return result
+
+
+def run_impute(args: argparse.Namespace, console: Console) -> dict:
+    """`lrae-bench impute`: measure and print."""
+    clips = find_clips(args.clips or "sample")
+    result = concealment.measure(clips, args.frames, args.q, args.loss, args.names, base=_base(args), **_shared(args))
+    for table in impute_tables(result):
+        console.print(table)
     return result
 
 

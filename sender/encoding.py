@@ -86,8 +86,8 @@ class FrameEncoder:
         state = self._encoder.initial_state() if tracker.state is None else tracker.state
         room = MTU - DATA_OVERHEAD
         while True:
-            exposure = loss * min(MAX_EXPOSED, len(tracker) + 1)
-            hints = EncodeHints(intra, self._packets, self._layout, side_copies(loss, intra), room, exposure)
+            repair = min(MAX_EXPOSED, len(tracker) + 1)
+            hints = EncodeHints(intra, self._packets, self._layout, side_copies(loss, intra), room, loss, repair)
             encoded, after = self._encoder.encode(state, frame, self._number, q, hints, tracker.number)
             if max(map(len, encoded.payloads)) <= room:
                 return encoded, after, q

@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from lrae.codec import model_hash
 from lrae.errors import ConfigError, SinkError
-from lrae.experiments.action_head import OTHERS, accuracy, calibrate, fit, held_out
-from lrae.experiments.action_streams import Cache, Item, StreamConfig, find_items
+from lrae.experiments.action_head import accuracy, calibrate, fit, held_out
+from lrae.experiments.action_streams import OTHERS, Item, StreamConfig, collect, find_items
+from lrae.experiments.pool import progress
 from lrae.models.classifier import Classifier, check_names
 
 FOLDS = 10
@@ -42,8 +42,8 @@ def classify(
     Raises SourceError, ConfigError, ModelError, SinkError.
     """
     items, classes = find_classes(folder, others)
-    kept = Cache.of_streams(cache, config).samples(items)
-    samples = list(track(kept, "decoding clips", total=len(items), disable=quiet))
+    with progress(len(items)) as step:
+        samples = collect(items, cache, config, (lambda text: None) if quiet else step)
     folds = min(FOLDS, len({item.group for item in items}))
     scores = held_out(items, samples, classes, folds)
     settings = calibrate(items, scores, classes)

@@ -98,7 +98,7 @@ def test_state_after_is_the_state_of_a_receiver_that_lost_those_packets(layout):
     state = decoder.initial_state()
     sender = encoder.initial_state()
     rng = np.random.default_rng(1)
-    hints = {"layout": layout, "refresh": frozenset({0, 4}), "side_copies": 2, "exposure": 9.0}
+    hints = {"layout": layout, "refresh": frozenset({0, 4}), "side_copies": 2, "loss": 0.5, "repair": 20.0}
     for encoded, _, _ in encode(encoder, clip(136, 80, 8), packets=3, **hints):
         assert encoded.header.intra or len(encoded.meta.patches) == 2 * (layout == TILES)
         assert encoded.header.intra or layout != TILES or encoded.meta.spare is not None

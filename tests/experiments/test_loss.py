@@ -154,7 +154,7 @@ def test_loss_writes_its_documented_keys_and_no_loss_costs_nothing(toy, tmp_path
     result = json.loads(out.read_text())
     for measure in ("psnr_drop", "ssim_drop", "extra_bits", "undecodable", "psnr_yuv", "ssim_db"):
         for part in (result, result["bursty"], result["by_q"]["10"]["independent"], result["by_q"]["30"]["bursty"]):
-            for key in (measure, f"{measure}_no_feedback", f"{measure}_refresh"):
+            for key in (measure, *(f"{measure}_{name}" for name in ("no_feedback", "refresh", "no_imputer"))):
                 assert list(part[key]) == ["0", "0.1", "0.3"]
     for key in ("psnr_drop", "ssim_drop", "extra_bits", "psnr_drop_no_feedback", "extra_bits_no_feedback"):
         assert result[key]["0"] == 0
@@ -236,6 +236,7 @@ def test_a_clip_that_stands_still_does_not_count_as_moving(clip):
         ["loss", "--variants", "hope"],
         ["loss", "--clips", CLIP, "--variants", "refresh"],
         ["loss", "--clips", CLIP, "--layout", "interleaved", "--variants", "no_feedback,refresh"],
+        ["impute", "--names", "hope"],
         ["progressive", "--layouts", "spiral"],
         ["recovery", "--seeds", "0"],
     ],
