@@ -45,17 +45,17 @@ def ridge(inputs: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) ->
     return mean.float(), spread.float(), readout.float()
 
 
-def fit(samples: Sequence[Samples], labels: Sequence[str], classes: Sequence[str], lossy: float = LOSSY) -> Classifier:
-    """A classifier of `classes`; samples labelled OTHERS stand for anything else. All classes weigh the same."""
-    names = [*classes, *([OTHERS] if OTHERS in labels else [])]
+def fit(
+    samples: Sequence[Samples], labels: Sequence[str], classes: Sequence[str], others: bool, lossy: float = LOSSY
+) -> Classifier:
+    """A classifier of `classes`; others: one more column, for samples labelled OTHERS. All classes weigh the same."""
+    names = [*classes, *([OTHERS] if others else [])]
     parts = [examples(sample, lossy) for sample in samples]
-    counts = {name: labels.count(name) for name in names}
-    index = torch.cat(
-        [torch.full((len(part[0]),), names.index(name)) for part, name in zip(parts, labels, strict=True)]
-    )
-    weights = torch.cat([part[1] / counts[name] for part, name in zip(parts, labels, strict=True)])
+    index = torch.tensor([names.index(label) for label in labels])
+    index = index.repeat_interleave(torch.tensor([len(part[0]) for part in parts]))
+    weights = torch.cat([part[1] / labels.count(label) for part, label in zip(parts, labels, strict=True)])
     solved = ridge(torch.cat([part[0] for part in parts]), F.one_hot(index, len(names)), weights)
-    return Classifier(tuple(classes), *solved, others=len(names) - len(classes))
+    return Classifier(tuple(classes), *solved, others=int(others))
 
 
 def fold_of(items: Sequence[Item], folds: int) -> list[int]:
@@ -68,11 +68,11 @@ def held_out(
     items: Sequence[Item], samples: Sequence[Samples], classes: Sequence[str], folds: int, lossy: float = LOSSY
 ):
     """For every item its scores by a classifier that has not seen its group: [losses, times, classes (+ others)]."""
-    fold = fold_of(items, folds)
+    fold, others = fold_of(items, folds), any(item.label == OTHERS for item in items)
     scores: list[torch.Tensor] = [torch.empty(0)] * len(items)
     for number in sorted(set(fold)):
         rest = [i for i, f in enumerate(fold) if f != number]
-        found = fit([samples[i] for i in rest], [items[i].label for i in rest], classes, lossy)
+        found = fit([samples[i] for i in rest], [items[i].label for i in rest], classes, others, lossy)
         for i, f in enumerate(fold):
             if f == number:
                 scores[i] = found.logits(samples[i].windows[:, 0])

@@ -26,7 +26,7 @@ from lrae.sender.source import open_source
 
 LOSSES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 OTHERS = ""  # the label of footage that shows none of the classes
-OTHER_FRAMES = 60  # of each clip of it, at most: a window is full by then
+OTHER_FRAMES = 30  # of each clip of it, at most: two seconds
 FPS = 15  # faster clips are thinned to this, as a live sender on a small machine does
 VERSION = 1  # of what is kept; raise it when the samples change
 
@@ -76,7 +76,10 @@ def find_items(folder: Path, label: str | None = None) -> list[Item]:
     if not paths:
         raise SourceError(f"{folder}: no videos in this folder ({', '.join(SUFFIXES)})")
     groups = (re.search(r"seq\d+", path.stem) for path in paths)
-    return [Item(p, label or p.parent.name, g[0] if g else p.stem) for p, g in zip(paths, groups, strict=True)]
+    return [
+        Item(p, p.parent.name if label is None else label, g[0] if g else p.stem)
+        for p, g in zip(paths, groups, strict=True)
+    ]
 
 
 def read_frames(path: Path, count: int) -> tuple[VideoFormat, list[Frame]]:
@@ -217,5 +220,5 @@ def _read(path: Path, key: str) -> Samples | None:
             windows, stills = (torch.from_numpy(file[name]).float() for name in ("windows", "stills"))
             width, height = map(int, file["size"])
             return Samples(windows, stills, file["bits"], (width, height), float(file["fps"]))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
         return None

@@ -49,7 +49,7 @@ def classify(
     settings = calibrate(items, scores, classes)
     known = [index for index, item in enumerate(items) if item.label != OTHERS]
     own = [items[i] for i in known], [scores[i] for i in known]
-    found = fit(samples, [item.label for item in items], classes)
+    found = fit(samples, [item.label for item in items], classes, others is not None)
     found.sharpness, found.threshold = settings["sharpness"], settings["threshold"]
     counts = Counter(item.label for item in items)
     found.card = {
