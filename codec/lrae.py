@@ -43,7 +43,6 @@ from lrae.models.tables import CHANNELS, TRANSFORMS
 # intra frame if the smooth picture of its own block means leaves less than CUT_SHARE of what the last picture leaves
 # (never twice in a row: at low rates the last picture may be poor, and intra frames would follow one another)
 CUT_ENERGY, CUT_SHARE = 100.0, 0.6
-EXTRAPOLATION_Q = 32  # what the networks are told of a frame of which nothing arrived
 # the encoder's transform: bf16 takes half the time, and only the large coefficients of intra frames need more
 FORWARD = {"inter": torch.bfloat16, "intra": torch.float32}
 
@@ -65,17 +64,15 @@ class _Codec:
         return Frame(y[:h, :w], u[: (h + 1) // 2, : (w + 1) // 2], v[: (h + 1) // 2, : (w + 1) // 2], time)
 
     def warm_up(self) -> None:
-        """Run both networks once: the first convolutions of a size take many times as long as all later ones."""
-        state = replace(self._core.grey(), motion=MotionField.still(self._core.height, self._core.width))
-        base = np.zeros((3, *self._core.grid), np.int16)
-        self._apply(state, self._nothing(intra=True, base=base), 0)
+        """Run all networks once: the first convolutions of a size take many times as long as all later ones."""
+        state = self._apply(self._core.grey(), self._nothing(0, base=np.zeros((3, *self._core.grid), np.int16)), 0)
         extrapolate(self, state, 0)
 
-    def _nothing(self, intra: bool, **prediction) -> CodedFrame:
-        """A frame without levels: its prediction alone."""
+    def _nothing(self, q: int, **prediction) -> CodedFrame:
+        """A frame without levels: its prediction alone; intra if that is a base."""
         count = self._core.grid[0] * self._core.grid[1]
         empty = np.zeros(count, np.uint8), np.zeros((count, CHANNELS), np.int16)
-        return CodedFrame(intra, EXTRAPOLATION_Q, *empty, **prediction)
+        return CodedFrame("base" in prediction, q, *empty, **prediction)
 
     @torch.inference_mode()
     def _apply(self, state: State, coded: CodedFrame, number: int) -> State:
@@ -126,7 +123,7 @@ class LraeEncoder(_Codec):
 
         side, header, texts = self._packetise(coded, packets, number, hints, reference)
         times.append(perf_counter())
-        after = core.finish(coded, prediction, number)
+        after = core.finish(state, coded, prediction, number)
         times.append(perf_counter())
         stages = ("motion", "context", "quantise", "entropy", "synthesis")
         timing = {name: b - a for name, (a, b) in zip(stages, pairwise(times), strict=True)}
@@ -238,9 +235,12 @@ class LraeDecoder(_Codec):
 
 def extrapolate(codec: _Codec, state: State, number: int) -> State:
     """The frame of which nothing arrived: the last picture moves on as it last moved."""
-    if state.motion is None:
+    if state.number < 0:
         return replace(state, number=number)
-    return codec._apply(state, codec._nothing(intra=False, motion=state.motion), number)
+    core = codec._core
+    motion = MotionField.still(core.height, core.width)
+    missing, unmoved = np.ones(core.grid, np.float32), np.ones(motion.size.shape, bool)
+    return codec._apply(state, codec._nothing(state.q, motion=motion, missing=missing, unmoved=unmoved), number)
 
 
 def energy(blocks: torch.Tensor, q: int) -> float:

@@ -15,7 +15,8 @@ from lrae.codec.tiles import Rectangle
 class State:
     """packed: the last picture, fp32 [1,96,H/8,W/8]; memory: [1,m,H/8,W/8]; planes: the same picture as
     fp32 grey levels, y [1,1,H,W], u and v [1,1,H/2,W/2]; luma: its Y, uint8 [H,W];
-    motion: the last frame's field, None after an intra frame; number: the last frame's number."""
+    motion: the last frame's field, None after an intra frame; number and q: the last frame's;
+    recall: the imputer's memory, None without imputer."""
 
     packed: torch.Tensor
     memory: torch.Tensor
@@ -23,6 +24,18 @@ class State:
     luma: np.ndarray
     motion: MotionField | None = None
     number: int = -1
+    q: int = 32
+    recall: Recall | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Recall:
+    """What the imputer remembers: its ConvLSTM's h and c, fp32 [1,M,H/16,W/16], and where the picture may be wrong,
+    doubt [1,1,H/8,W/8], 0...1; None: nowhere."""
+
+    h: torch.Tensor
+    c: torch.Tensor
+    doubt: torch.Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,6 +22,7 @@ from torch import nn
 
 from lrae.codec.types import Q_LEVELS
 from lrae.models.blocks import PACKED
+from lrae.models.imputer import Imputer
 
 # of the outputs, in quantiser steps: one update of the optimiser must not shake the picture by more than the
 # error that it corrects (about a third of a step)
@@ -39,6 +40,8 @@ class NetworkConfig:
     intra_blocks: int = 4
     memory: int = 16  # channels of h
     analysis_blocks: int = 0  # 0: the analysis is the linear transform alone
+    imputer_width: int = 0  # 0: no imputer, lost parts are concealed only
+    imputer_memory: int = 24  # channels of its ConvLSTM
 
 
 class ResidualBlock(nn.Module):
@@ -87,6 +90,7 @@ class LraeNetwork(nn.Module):
         self.g_s = Branch(2 * PACKED + w, w, config.synthesis_blocks, PACKED + m)
         self.g_s_intra = Branch(2 * PACKED, config.intra_width, config.intra_blocks, PACKED + m)
         self.g_a = Branch(2 * PACKED + w, w, config.analysis_blocks, PACKED) if config.analysis_blocks else None
+        self.imputer = Imputer(config.imputer_width, config.imputer_memory) if config.imputer_width else None
 
     def context(
         self, warped: torch.Tensor, memory: torch.Tensor, q: torch.Tensor, step: torch.Tensor
