@@ -23,6 +23,7 @@ BURST_SECONDS, BURST_LOSS = 1.0, 0.5
 WITHIN = 0.3  # dB below the run without loss that count as recovered
 REPLAYED = 4  # frames of the replay that is timed
 WARM_UP = 4  # frames that are not timed
+NO_NETWORK = "neighbours"  # of IMPUTE: the concealment that the imputer starts from
 
 
 @dataclass(frozen=True)
@@ -72,11 +73,13 @@ def recover(job: Job) -> dict[str, object]:
 
 def time_codec(clip: Clip, condition: Condition, model: str, device: str) -> dict[str, float]:
     """Medians in ms over a clip: replay of REPLAYED frames of which each lacks its first packet; decoding with all
-    packets, without the first, without any; the frame interval beside them."""
+    packets, without the first, the same without the imputer network, without any; the frame interval beside them."""
     encoder, decoder = codecs(model, clip.format, device, condition.impute)
+    plain = codecs(model, clip.format, device, NO_NETWORK)[1]
     sent, received = encoder.initial_state(), decoder.initial_state()
     hints = EncodeHints(packets=condition.packets, layout=LAYOUTS.index(condition.layout))
-    states, sents, times = [], [], {"replay": [], "decode_whole": [], "decode_one_lost": [], "decode_nothing": []}
+    states, sents = [], []
+    times = {key: [] for key in ("replay", "decode_whole", "decode_one_lost", "decode_unimputed", "decode_nothing")}
     for number, frame in enumerate(clip.frames):
         states.append(sent)
         encoded, sent = encoder.encode(sent, frame, number, condition.q, replace(hints, intra=number == 0))
@@ -86,6 +89,7 @@ def time_codec(clip: Clip, condition: Condition, model: str, device: str) -> dic
             timed(times["replay"], replay, encoder, states[-REPLAYED], sents[-REPLAYED:])
             some = {index: payload for index, payload in payloads.items() if index}
             timed(times["decode_one_lost"], decoder.decode, received, encoded.header, some)
+            timed(times["decode_unimputed"], plain.decode, received, encoded.header, some)
             timed(times["decode_nothing"], decoder.decode, received, None, {})
         _, received = timed(times["decode_whole"], decoder.decode, received, encoded.header, payloads)
     times["decode_whole"] = times["decode_whole"][WARM_UP + REPLAYED :]
