@@ -43,6 +43,12 @@ def pack(tmp_path, clips):
         ("refit {tmp}/footage.pack --output {tmp}/x.safetensors", "arguments are required: --weights"),
         ("pack {tmp}/text --output {tmp}/x.pack", "text: not a packed footage file"),
         ("validate --weights nosuch", "unknown model 'nosuch'"),
+        ("classify --output {tmp}/x.safetensors", "arguments are required: --folder"),
+        ("classify --folder /no/such --output {tmp}/x.safetensors", "/no/such: no such folder"),
+        ("classify --folder {tmp} --output {tmp}/x.safetensors", "no videos in this folder"),
+        ("classify --folder {tmp} --output /no/such/x.safetensors", "/no/such/x.safetensors: no such folder"),
+        ("classify --folder {tmp} --output {tmp}/x.safetensors --q 64", "--q 0 to 63"),
+        ("classify --folder {tmp} --output {tmp}/x.safetensors --frames 3", "--frames is 8 or more"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_one(monkeypatch, capsys, tmp_path, pack, words, text):
