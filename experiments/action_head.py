@@ -12,7 +12,7 @@ from lrae.experiments.action_streams import LOSSES, OTHERS, Item, Samples
 from lrae.models.classifier import Classifier
 
 RIDGE = 0.5  # penalty on the readout of descriptors of spread 1
-FLOOR = 1e-2  # of the mean spread: areas in which hardly anything ever moves do not count more than that
+FLOOR = 0.3  # of the mean spread: areas in which little ever moves do not count more than that
 MOMENTS = 0.5, 0.75, 1.0  # of a clip: when its window is taken as an example
 LOSSY = 0.2  # share of the examples' weight that has lost packets
 WRONG = 0.1  # share of the labels shown that may be wrong, where the threshold is set

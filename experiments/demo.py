@@ -52,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--bitrate", metavar="RATE", help="such as 400k (default: 0.25 bit/pixel)")
     add("--q", help="fixed quality instead of a bitrate")
     add("--model", default="m", help="name or file of weights (default m)")
+    add("--classifier", default="actions", metavar="NAME", help="of the receiver, or none (default actions)")
     add("--device", default="auto", choices=("auto", "cpu", "cuda"))
     add("--seed", type=int, default=1, help="of the channel's losses (default 1)")
     add("--json", type=Path, metavar="FILE", help="write the figures here too")
@@ -157,7 +158,7 @@ def transmit(args: argparse.Namespace, folder: Path, seconds: float, pixels_per_
         programs.start(
             "receiver", "lrae.receiver.main", "--listen", f"127.0.0.1:{receiver}", "--once",
             "--output", folder / "received.y4m", "--deadline", args.deadline,
-            "--stats", folder / "receiver.jsonl", *codec,
+            "--classifier", args.classifier, "--stats", folder / "receiver.jsonl", *codec,
         )  # fmt: skip
         programs.start(
             "channel", "lrae.channel.main", "--listen", f"127.0.0.1:{channel}",
@@ -170,6 +171,7 @@ def transmit(args: argparse.Namespace, folder: Path, seconds: float, pixels_per_
         )  # fmt: skip
         until = time.monotonic() + START + seconds
         while not programs.done("sender"):
+            programs.done("receiver")
             if programs.done("channel") or time.monotonic() > until:
                 raise LraeError(f"the stream did not end within {START + seconds:.0f} seconds")
             report(folder / "receiver.jsonl")

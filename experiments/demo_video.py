@@ -22,17 +22,22 @@ GREEN, RED = (150, 44, 21), (81, 90, 240)
 class Shown:
     """One frame that the receiver showed. index: which source frame it is; delay: capture to screen, seconds.
 
-    packets: K, None where nothing of the frame arrived; used: how many were decoded.
+    packets: K, None where nothing of the frame arrived; used: how many were decoded. label, confidence: what the
+    receiver's classifier saw, None where it was not sure enough.
     """
 
     index: int
     delay: float
     packets: int | None
     used: int
+    label: str | None = None
+    confidence: float | None = None
 
     @property
     def status(self) -> str:
-        """A few words for people."""
+        """A few words for people: what happens in the picture, else what became of its packets."""
+        if self.label:
+            return f"{self.label} {self.confidence:.0%}"
         if not self.packets or not self.used:
             return "all packets lost: extrapolated"
         lost = self.packets - self.used
@@ -97,6 +102,8 @@ def match(sent: Iterable[dict], shown: Iterable[dict], fps: float) -> list[Shown
             delay=record["time"] - captures[record["number"]],
             packets=record["packets"],
             used=record["used"],
+            label=record["label"],
+            confidence=record["label_confidence"],
         )
         for record in shown
         if record["number"] in captures

@@ -22,14 +22,14 @@ def flat(level, size=(63, 49)):
 def test_frames_are_matched_by_number_and_capture_time_and_delays_measured():
     sent = [{"number": n, "capture": 1000 + index / 25} for n, index in ((0, 0), (1, 2), (2, 3))]
     shown = [
-        {"number": 0, "time": 1000.2, "packets": 3, "used": 3},
-        {"number": 2, "time": 1000.4, "packets": None, "used": 0},
-        {"number": 9, "time": 1000.5, "packets": 3, "used": 3},
+        {"number": 0, "time": 1000.2, "packets": 3, "used": 3, "label": "hug", "label_confidence": 0.71},
+        {"number": 2, "time": 1000.4, "packets": None, "used": 0, "label": None, "label_confidence": 0.3},
+        {"number": 9, "time": 1000.5, "packets": 3, "used": 3, "label": None, "label_confidence": None},
     ]
     found = match(sent, shown, 25)
     assert [(one.index, one.packets, one.used) for one in found] == [(0, 3, 3), (3, None, 0)]
     assert [one.delay for one in found] == pytest.approx([0.2, 0.28])
-    assert [one.status for one in found] == ["complete", "all packets lost: extrapolated"]
+    assert [one.status for one in found] == ["hug 71%", "all packets lost: extrapolated"]
     assert Shown(0, 0.1, 4, 3).status == "1 of 4 packets lost"
 
 
