@@ -46,7 +46,7 @@ class Recording:
     q: np.ndarray
 
 
-def record(model: Model, clip: Clip, rng: np.random.Generator, frames: int) -> Recording:
+def record(model: Model, clip: Clip, rng: np.random.Generator, frames: int) -> Recording | None:
     """One stream of a clip: random rate, number of packets, layout, loss process, with or without feedback."""
     video = VideoFormat(*clip.size, Fraction(30))
     encoder = LraeEncoder(model, video, impute="neighbours")
@@ -70,7 +70,7 @@ def record(model: Model, clip: Clip, rng: np.random.Generator, frames: int) -> R
             continue
         coded = decoder.parse(encoded.header, kept)[0] if kept else None
         rows.append(_row(decoder, before, state, coded, clip.pictures[number], frame_q(q, number, False)))
-    return Recording(*(np.stack(column) for column in zip(*rows, strict=True)))
+    return Recording(*(np.stack(column) for column in zip(*rows, strict=True))) if rows else None
 
 
 def _row(decoder: LraeDecoder, before, after, coded, picture: np.ndarray, q: int) -> tuple:
@@ -95,6 +95,8 @@ def record_all(model: Model, clips: list[Clip], rng: np.random.Generator, frames
     for clip in clips:
         with torch.inference_mode():
             recording = record(model, clip, rng, frames)
+        if recording is None:  # every frame was the first of a new scene
+            continue
         doubt = np.zeros_like(recording.missing)
         for t in range(1, len(doubt)):
             faded = np.where(doubt[t - 1] < 0.1, 0, doubt[t - 1] * np.float16(0.9))
