@@ -100,7 +100,7 @@ def measure(
         for q in qs
     ]
     with progress(len(jobs) + len(whole_jobs) + 1) as step:
-        rows = [row for part in run_jobs(loss_rates.run_job, jobs, processes, step) for row in part]
+        rows = run_jobs(loss_rates.run_job, jobs, processes, step)
         whole = run_jobs(lose_frames, whole_jobs, processes, step)
     return {
         **{

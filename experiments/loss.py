@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from zlib import crc32
@@ -19,18 +18,15 @@ import numpy as np
 from lrae.channel.loss import GilbertElliott, parse_loss
 from lrae.codec import make_decoder, make_encoder
 from lrae.codec.api import Decoder, Encoder
-from lrae.codec.tiles import TILE
-from lrae.codec.types import LAYOUTS, TILES, EncodedFrame, EncodeHints, Frame, VideoFormat
+from lrae.codec.types import LAYOUTS, TILES, EncodedFrame, Frame, VideoFormat
 from lrae.errors import ConfigError
 from lrae.experiments.clips import Clip
 from lrae.experiments.metrics import psnr_yuv, ssim_db, ssim_y
-from lrae.models.blocks import BLOCK
 from lrae.sender.encoding import FrameEncoder
 from lrae.sender.events import News
 from lrae.sender.session import LOSS_FIRST, LOSS_WEIGHT
 
 RESYNCS = ("feedback", "none", "refresh")
-REFRESH_FRAMES = 40  # in which "refresh" codes every tile once without prediction, in turns
 BURST = 8.0  # mean length of a burst, packets: two frames of four
 
 
@@ -40,7 +36,7 @@ class Condition:
 
     loss: as parse_loss reads it, one draw a packet; frames start to stop (None: the end) are subject to it.
     packets: K, more where a frame does not fit. layout: of LAYOUTS. rtt: seconds. resync: of RESYNCS
-    ("refresh": no feedback, tiles coded without prediction in turns; layout tiles only).
+    ("refresh": no feedback, tiles coded without prediction where they are worth it; layout tiles only).
     impute: name of the concealment, None: the codec's own choice. seed: of the masks, beside the clip's name.
     """
 
@@ -92,12 +88,12 @@ Run = list[FrameResult]
 class Viewer:
     """A decoder behind a lossy channel."""
 
-    def __init__(self, decoder: Decoder, condition: Condition, loss: str, name: str) -> None:
+    def __init__(self, decoder: Decoder, condition: Condition, name: str) -> None:
         self.run: Run = []
         self._decoder, self._condition = decoder, condition
         self._state = decoder.initial_state()
         rng = np.random.default_rng((condition.seed, crc32(name.encode())))
-        self._lost = parse_loss(loss).outcomes(rng)
+        self._lost = parse_loss(condition.loss).outcomes(rng)
 
     def show(self, frame: Frame, encoded: EncodedFrame, replayed: int) -> tuple[int, frozenset[int]]:
         """Draw a mask, decode what it leaves, measure. Returns (packets that arrived, indices used)."""
@@ -137,22 +133,6 @@ class Feedback:
         return News(tuple(confirmed), loss=self._loss)
 
 
-class Refreshing:
-    """An Encoder that codes a few tiles of every frame without prediction: each once in REFRESH_FRAMES frames."""
-
-    def __init__(self, encoder: Encoder) -> None:
-        self._encoder, self.format = encoder, encoder.format
-        self.initial_state, self.state_after = encoder.initial_state, encoder.state_after
-        rows, columns = (-(-side // (BLOCK * TILE)) for side in (self.format.height, self.format.width))
-        turns = np.arange(rows * columns) * REFRESH_FRAMES // (rows * columns)
-        self._tiles = [frozenset(np.flatnonzero(turns == turn).tolist()) for turn in range(REFRESH_FRAMES)]
-
-    def encode(self, state, frame: Frame, number: int, q: int, hints: EncodeHints, reference: int = 0):
-        """As the encoder's, with this frame's turn."""
-        hints = replace(hints, refresh=hints.refresh | self._tiles[number % REFRESH_FRAMES])
-        return self._encoder.encode(state, frame, number, q, hints, reference)
-
-
 @lru_cache(maxsize=4)
 def codecs(model: str, video: VideoFormat, device: str, impute: str | None) -> tuple[Encoder, Decoder]:
     """Encoder and decoder; they keep no state of a stream, so runs may share them."""
@@ -161,33 +141,22 @@ def codecs(model: str, video: VideoFormat, device: str, impute: str | None) -> t
 
 
 def run(clip: Clip, condition: Condition, model: str = "m", device: str = "cpu") -> Run:
-    """The clip under the condition. Frame 0 arrives whole unless `start` is 0: a stream has begun."""
-    return _run(clip, condition, (condition.loss,), model, device)[0]
-
-
-def run_unheard(
-    clip: Clip, condition: Condition, losses: Sequence[str], model: str = "m", device: str = "cpu"
-) -> list[Run]:
-    """Without feedback the sender sends the same whatever is lost: one encoder, a viewer for each of `losses`."""
-    if condition.resync == "feedback":
-        raise ConfigError("with feedback every loss needs a run of its own")
-    return _run(clip, condition, losses, model, device)
-
-
-def _run(clip: Clip, condition: Condition, losses: Sequence[str], model: str, device: str) -> list[Run]:
+    """The clip under the condition. Frame 0 arrives whole unless `start` is 0, and the sender knows: a stream has
+    begun. Without feedback the sender is told the loss rate, and nothing else."""
     encoder, decoder = codecs(model, clip.format, device, condition.impute)
-    encoder = Refreshing(encoder) if condition.resync == "refresh" else encoder
-    sender = FrameEncoder(encoder, condition.q, condition.packets, LAYOUTS.index(condition.layout))
-    viewers = [Viewer(decoder, condition, loss, clip.name) for loss in losses]
-    feedback = Feedback(condition.rtt, float(clip.format.fps))
+    patience = 0 if condition.resync == "refresh" else None
+    layout = LAYOUTS.index(condition.layout)
+    sender = FrameEncoder(encoder, condition.q, condition.packets, layout, patience=patience)
+    viewer, feedback = Viewer(decoder, condition, clip.name), Feedback(condition.rtt, float(clip.format.fps))
+    expected = parse_loss(condition.loss).mean
     for number, frame in enumerate(clip.frames):
         before = sender.replayed
-        encoded = sender.encode(frame, feedback.news(number))
-        for viewer in viewers:
-            arrived, used = viewer.show(frame, encoded, sender.replayed - before)
-            if condition.resync == "feedback":
-                feedback.report(number, len(encoded.payloads), arrived, used)
-    return [viewer.run for viewer in viewers]
+        news = feedback.news(number)
+        encoded = sender.encode(frame, news if condition.resync == "feedback" else replace(news, loss=expected))
+        arrived, used = viewer.show(frame, encoded, sender.replayed - before)
+        if condition.resync == "feedback" or not number:
+            feedback.report(number, len(encoded.payloads), arrived, used)
+    return viewer.run
 
 
 def bursty(mean: float) -> str:

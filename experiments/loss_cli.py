@@ -8,7 +8,6 @@ from pathlib import Path
 from rich.console import Console
 
 from lrae.codec.types import IMPUTE, LAYOUTS, MAX_PACKETS, TILES
-from lrae.errors import ConfigError
 from lrae.experiments import concealment, loss_rates, progressive, recovery
 from lrae.experiments.arguments import count, levels, names_of, rates
 from lrae.experiments.clips import find_clips
@@ -96,12 +95,10 @@ def _variants(args: argparse.Namespace) -> list[Variant]:
     known = {
         "feedback": Variant("feedback"),
         "no_feedback": Variant("no_feedback", "none", frames=long),
-        "refresh": Variant("refresh", "refresh", frames=long, against="no_feedback"),
+        "refresh": Variant("refresh", "refresh", frames=long),
         "no_imputer": Variant("no_imputer", impute=PLAIN),
     }
     names = args.variants or [name for name in VARIANTS if name != "refresh" or args.layout == LAYOUTS[TILES]]
-    if "refresh" in names and "no_feedback" not in names:
-        raise ConfigError("refresh is measured against no_feedback: name both")
     return [known[name] for name in names]
 
 

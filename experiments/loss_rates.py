@@ -11,7 +11,7 @@ import numpy as np
 from lrae.channel.loss import check_probability
 from lrae.codec import model_hash
 from lrae.experiments.clips import read_clip
-from lrae.experiments.loss import Condition, bursty, run, run_unheard, summarise
+from lrae.experiments.loss import Condition, bursty, run, summarise
 from lrae.experiments.pool import run_jobs
 
 INDEPENDENT, BURSTY = "independent", "bursty"
@@ -20,25 +20,24 @@ read = lru_cache(maxsize=2)(read_clip)
 
 @dataclass(frozen=True)
 class Variant:
-    """A way to cope with loss. name: its key; frames: how many of each clip, None: as the others; against: the
-    variant whose runs without loss are its measure, None: its own."""
+    """A way to cope with loss. name: its key; frames: how many of each clip, None: as the others."""
 
     name: str
     resync: str = "feedback"
     impute: str | None = None
     frames: int | None = None
-    against: str | None = None
 
 
 @dataclass(frozen=True)
 class Job:
-    """Runs of one clip by one sender: a condition, and the (process, rate) pairs that its viewers are subject to."""
+    """A run of one clip: its condition, whose loss is that of a process at a rate."""
 
     clip: str
     frames: int
     condition: Condition
     variant: str
-    losses: tuple[tuple[str, float], ...]
+    process: str
+    rate: float
     model: str
     device: str
 
@@ -49,20 +48,12 @@ def spec(process: str, rate: float) -> str:
     return bursty(rate) if process == BURSTY else repr(rate)
 
 
-def run_job(job: Job) -> list[dict]:
-    """One row per loss: what was run, and summarise()."""
+def run_job(job: Job) -> dict:
+    """What was run, and summarise()."""
     clip = read(job.clip, job.frames)
-    specs = [spec(*loss) for loss in job.losses]
-    if job.condition.resync == "feedback":
-        conditions = (replace(job.condition, loss=text) for text in specs)
-        runs = [run(clip, condition, job.model, job.device) for condition in conditions]
-    else:
-        runs = run_unheard(clip, job.condition, specs, job.model, job.device)
+    done = summarise(run(clip, job.condition, job.model, job.device), clip.pixels)
     head = {"clip": clip.name, "frames": len(clip.frames), "q": job.condition.q, "variant": job.variant}
-    return [
-        {**head, "process": process, "loss": rate, **summarise(done, clip.pixels)}
-        for (process, rate), done in zip(job.losses, runs, strict=True)
-    ]
+    return {**head, "process": job.process, "loss": job.rate, **done}
 
 
 def plan(
@@ -85,9 +76,10 @@ def plan(
         for variant in variants:
             for q in qs:
                 condition = replace(base, q=q, resync=variant.resync, impute=variant.impute or base.impute)
-                groups = [(loss,) for loss in losses] if variant.resync == "feedback" else [losses]
                 count = variant.frames or frames
-                jobs += [Job(name, count, condition, variant.name, group, model, device) for group in groups]
+                for process, rate in losses:
+                    subject = replace(condition, loss=spec(process, rate))
+                    jobs.append(Job(name, count, subject, variant.name, process, rate, model, device))
     return jobs
 
 
@@ -95,8 +87,7 @@ def drops(rows: Sequence[dict], variant: Variant, process: str) -> dict[str, dic
     """What loss costs, by rate ("0.2"), mean over clips and q: psnr_drop and ssim_drop in dB, extra_bits as a share
     (0.04: 4 % more), each against the same clip and q without loss; psnr_yuv and ssim_db, what they are;
     undecodable, the share of frames that show nothing new."""
-    measure = variant.against or variant.name
-    whole = {(row["clip"], row["q"]): row for row in rows if row["variant"] == measure and row["loss"] == 0}
+    whole = {(row["clip"], row["q"]): row for row in rows if row["variant"] == variant.name and row["loss"] == 0}
     found: dict[str, dict[str, list[float]]] = {}
     for row in rows:
         if row["variant"] != variant.name or (row["loss"] > 0 and row["process"] != process):
@@ -141,7 +132,7 @@ def measure(
     jobs = plan(names, frames, qs, rates, variants, processes=kinds, base=base, model=model, device=device)
     weights = model_hash(model)
     with progress(len(jobs)) as step:
-        rows = [row for part in run_jobs(run_job, jobs, processes, step) for row in part]
+        rows = run_jobs(run_job, jobs, processes, step)
     result = costs(rows, variants, INDEPENDENT)
     if burst:
         result["bursty"] = costs(rows, variants, BURSTY)

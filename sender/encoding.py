@@ -6,18 +6,23 @@ import math
 import time
 from collections.abc import Callable
 
+import numpy as np
+
 from lrae.codec.api import Encoder
-from lrae.codec.types import MAX_PACKETS, EncodedFrame, EncodeHints, Frame
+from lrae.codec.types import MAX_PACKETS, TILES, EncodedFrame, EncodeHints, Frame
 from lrae.codec.wire import DATA_OVERHEAD, MTU
 from lrae.codec.wire.serial import wrap
 from lrae.errors import ConfigError
+from lrae.models.rates import step_of
 from lrae.sender.events import News
 from lrae.sender.rate import RateControl
 from lrae.sender.reference import ReferenceTracker
+from lrae.sender.refresh import Refresher
 
 HISTORY_PIXELS = 64e6  # of all states kept: about 0.4 GB of them in fp32
 HISTORY_FRAMES = 8, 48  # least and most unconfirmed frames kept
 SIDE_LOSS = {False: 1e-2, True: 1e-4}  # how often inter and intra frames may lose all copies of it
+PATIENCE = 16  # unconfirmed frames from which tiles are refreshed
 MAX_EXPOSED = 12  # frames that a loss spoils, at most, in what spare motion is worth
 TOO_BIG = 1.5  # an intra frame this many times over its target is encoded again
 MAX_INTERVAL = 0.5  # seconds; a longer pause between frames saves up no more bits
@@ -32,6 +37,8 @@ class FrameEncoder:
     interval: seconds of computing per frame that replays have to fit in, beside encoding; None: no limit.
     clock: seconds, to measure computing time with. skipped: frames left out to keep the rate.
     replayed: frames decoded again because the receiver had not got all of them.
+    patience: unconfirmed frames from which tiles are coded without prediction where damage is to be expected (layout
+    tiles only; less where fewer frames are kept); None: never. seed: of the losses that the sender imagines then.
     """
 
     def __init__(
@@ -43,6 +50,8 @@ class FrameEncoder:
         interval: float | None = None,
         clock: Callable[[], float] = time.perf_counter,
         first_number: int = 0,
+        patience: int | None = PATIENCE,
+        seed: int = 0,
     ) -> None:
         pixels = encoder.format.width * encoder.format.height
         low, high = HISTORY_FRAMES
@@ -50,16 +59,22 @@ class FrameEncoder:
         self._encoder = encoder
         self._q = q
         self._packets, self._layout = packets, layout
-        self._tracker = ReferenceTracker(int(min(high, max(low, HISTORY_PIXELS / pixels))))
+        self._tracker = ReferenceTracker(
+            encoder.initial_state(), int(min(high, max(low, HISTORY_PIXELS / pixels)))
+        )
         self._number = first_number
         self._time = 0.0
         self._interval, self._clock = interval, clock
         self._credit = MAX_CREDIT
         self._encode_time = self._pass_time = 0.0
+        self._patience = math.inf if patience is None or layout != TILES else patience
+        self._refresher: Refresher | None = None
+        self._rng = np.random.default_rng(seed)
 
     def encode(self, frame: Frame, news: News) -> EncodedFrame | None:
         """The next frame, predicted from what the receiver has as far as `news` tell. None: skipped."""
         self._resync(news)
+        self._watch()
         intra = news.intra_wanted or self._tracker.needs_intra
         interval = min(MAX_INTERVAL, max(0.0, frame.time - self._time))
         self._time = frame.time
@@ -77,17 +92,20 @@ class FrameEncoder:
             self._q.update(intra, q, size_bits(encoded))
         self._encode_time += 0.1 * (self._clock() - start - self._encode_time)
         self._tracker.sent(encoded, after)
+        if self._refresher is not None:
+            self._refresher.sent(encoded, news.loss)
         self._number = wrap(self._number + 1)
         return encoded
 
     def _encode(self, frame: Frame, q: int, intra: bool, loss: float) -> tuple[EncodedFrame, object, int]:
         """(frame, state, q used). What does not fit its packets is tried as an intra frame, then coarser."""
-        tracker = self._tracker
-        state = self._encoder.initial_state() if tracker.state is None else tracker.state
+        tracker, state = self._tracker, self._tracker.state
         room = MTU - DATA_OVERHEAD
         while True:
             repair = min(MAX_EXPOSED, len(tracker) + 1)
-            hints = EncodeHints(intra, self._packets, self._layout, side_copies(loss, intra), room, loss, repair)
+            copies = side_copies(loss, intra)
+            refresh = frozenset() if intra or self._refresher is None else self._refresher.choose(state, step_of(q))
+            hints = EncodeHints(intra, self._packets, self._layout, copies, room, loss, repair, refresh)
             encoded, after = self._encoder.encode(state, frame, self._number, q, hints, tracker.number)
             if max(map(len, encoded.payloads)) <= room:
                 return encoded, after, q
@@ -96,6 +114,15 @@ class FrameEncoder:
             if intra:
                 q = max(0, q - COARSER)
             intra = True  # new scenes are cheaper without motion
+
+    def _watch(self) -> None:
+        """Starts to imagine receivers when nothing is heard, and stops when the real one is. They start in the last
+        state that is known, or else the oldest one kept, as if nothing since had arrived."""
+        silent = len(self._tracker) >= self._patience or self._tracker.forgotten
+        if not silent:
+            self._refresher = None
+        elif self._refresher is None and not self._tracker.needs_intra:
+            self._refresher = Refresher(self._encoder, self._tracker.oldest, self._rng)
 
     def _resync(self, news: News) -> None:
         """Replays a loss if there is time; if not, time is saved up and the codec bears the mismatch."""

@@ -30,17 +30,20 @@ class _Unconfirmed:
 
 
 class ReferenceTracker:
-    """Keeps at most `limit` unconfirmed frames. Once frame n and all before it, since the last intra frame,
-    are confirmed and resync() has run, the state kept for n is the receiver's."""
+    """Keeps at most `limit` frames that may matter. Once frame n and all before it, since the last intra frame that
+    arrived whole, are confirmed and resync() has run, the state kept for n is the receiver's.
 
-    def __init__(self, limit: int = 48) -> None:
-        self.state: State = None  # what the next frame is to be predicted from
+    initial: the receiver's state before the first frame.
+    """
+
+    def __init__(self, initial: State, limit: int = 48) -> None:
+        self.state = initial  # what the next frame is to be predicted from
         self.number = 0  # the frame after which `state` stands
         self.needs_intra = True
+        self.forgotten = False  # a frame that still matters had to be dropped: what is confirmed now tells nothing
+        self.oldest = initial  # the state before the oldest frame kept
         self._limit = limit
-        self._before: State = None  # the state before the oldest unconfirmed frame
         self._frames: deque[_Unconfirmed] = deque()
-        self._forgotten = False  # an unconfirmed frame had to be dropped
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -48,24 +51,26 @@ class ReferenceTracker:
     def sent(self, encoded: EncodedFrame, after: State) -> None:
         """`encoded` is on its way; `after`: the state of a receiver that gets all of it."""
         if encoded.header.intra:
-            self._frames.clear()  # nothing before it matters to what comes
-            self._forgotten = self.needs_intra = False
+            self.forgotten = self.needs_intra = False
         self._frames.append(_Unconfirmed(encoded, after))
         self.state, self.number = after, encoded.header.number
         if len(self._frames) > self._limit:
-            self._before = self._frames.popleft().after
-            self._forgotten = True
+            self.oldest = self._frames.popleft().after
+            self.forgotten = self.forgotten or self._last_intra() is None
 
     def confirm(self, number: int, used: frozenset[int]) -> None:
-        """The receiver has decoded frame `number` from the payloads `used` (none: extrapolated)."""
+        """The receiver has decoded frame `number` from the payloads `used` (none: extrapolated).
+
+        What cannot be (another frame, other payloads, something else than was said before) is ignored.
+        """
         frame = next((f for f in self._frames if f.encoded.header.number == number), None)
-        if frame is None or frame.used is not None:
+        if frame is None or frame.used is not None or not used <= frame.complete:
             return
         frame.used = used
         frame.stale = used != frame.complete
-        if self._forgotten or (frame.encoded.header.intra and not used):
+        if self.forgotten or (not used and frame is self._last_intra()):
             self.needs_intra = True
-        self._drop_confirmed()
+        self._drop_known()
 
     @property
     def replay_cost(self) -> int:
@@ -79,18 +84,32 @@ class ReferenceTracker:
         if first is None:
             return 0
         frames = list(self._frames)[first:]
-        state = self._frames[first - 1].after if first else self._before
+        state = self._frames[first - 1].after if first else self.oldest
         for frame in frames:
             used = frame.complete if frame.used is None else frame.used
             state = frame.after = state_after(state, frame.encoded, used)
             frame.stale = False
         self.state = state
-        self._drop_confirmed()
+        self._drop_known()
         return len(frames)
 
-    def _first_stale(self) -> int | None:
-        return next((i for i, frame in enumerate(self._frames) if frame.stale), None)
+    def _last_intra(self) -> _Unconfirmed | None:
+        return next((f for f in reversed(self._frames) if f.encoded.header.intra), None)
 
-    def _drop_confirmed(self) -> None:
+    def _first_stale(self) -> int | None:
+        """Index of the first loss to replay. What was before an intra frame matters only if that arrived in part."""
+        first = None
+        for index, frame in enumerate(self._frames):
+            if frame.encoded.header.intra and frame.used in (None, frame.complete):
+                first = None
+            elif frame.stale and first is None:
+                first = index
+        return first
+
+    def _drop_known(self) -> None:
+        """Drops the frames at the front that no replay will need."""
+        whole = next((f for f in self._frames if f.encoded.header.intra and f.used == f.complete), None)
+        while self._frames and whole is not None and self._frames[0] is not whole:
+            self._frames.popleft()
         while self._frames and self._frames[0].used is not None and not self._frames[0].stale:
-            self._before = self._frames.popleft().after
+            self.oldest = self._frames.popleft().after

@@ -15,7 +15,8 @@ class FakeCodec:
     """Encoder and Decoder of codec/api.py in one: row i of the luma travels in packet i % K, as a difference.
 
     A state is the luma that a receiver holds, int16 [H, W]. In step with the sender, a frame that arrives
-    whole is exact; a lost packet leaves its rows as they were (grey in an intra frame).
+    whole is exact; a lost packet leaves its rows as they were. A frame with any tile to refresh repeats all
+    rows without prediction, as an intra frame does.
     """
 
     model_hash = "0123456789abcdef"
@@ -30,13 +31,18 @@ class FakeCodec:
         k = hints.packets or self._packets
         intra = hints.intra
         header = FrameHeader(number, intra, q, k, hints.layout, 0 if intra else reference)
-        base = self.initial_state() if intra else state
-        rows = [(frame.y[i::k].astype(np.int16) - base[i::k]).tobytes() for i in range(k)]
+        alone = intra or bool(hints.refresh)
+        base = np.zeros_like(state) if alone else state
+        rows = [bytes([alone]) + (frame.y[i::k].astype(np.int16) - base[i::k]).tobytes() for i in range(k)]
         encoded = EncodedFrame(header, tuple(zlib.compress(r) for r in rows), 0, meta=rows)
         return encoded, self.state_after(state, encoded, frozenset(range(k)))
 
     def state_after(self, state, encoded, received):
         return self._apply(state, encoded.header, {i: encoded.meta[i] for i in received})
+
+    def picture(self, state, time=0.0):
+        half = np.full(((state.shape[0] + 1) // 2, (state.shape[1] + 1) // 2), 128, np.uint8)
+        return Frame(state.clip(0, 255).astype(np.uint8), half, half, time)
 
     def decode(self, state, header, payloads, time=0.0):
         rows = {}
@@ -45,20 +51,17 @@ class FakeCodec:
                 rows[i] = zlib.decompress(payload)
             except zlib.error:
                 continue
-        used = frozenset(i for i in rows if len(rows[i]) == 2 * state[i :: header.packets].size)
-        after = self._apply(state, header, {i: rows[i] for i in used}) if used else state
-        half = np.full(((state.shape[0] + 1) // 2, (state.shape[1] + 1) // 2), 128, np.uint8)
-        frame = Frame(after.clip(0, 255).astype(np.uint8), half, half, time)
+        used = frozenset(i for i in rows if len(rows[i]) == 1 + 2 * state[i :: header.packets].size)
+        after = self._apply(state, header, {i: rows[i] for i in used})
         complete = header is not None and len(used) == header.packets
-        return DecodedFrame(frame, used, complete, len(payloads) - len(used)), after
+        return DecodedFrame(self.picture(after, time), used, complete, len(payloads) - len(used)), after
 
     def _apply(self, state, header, rows):
-        if not rows:
-            return state
-        after = (self.initial_state() if header.intra else state).copy()
+        after = state.copy()
         for i, data in rows.items():
             part = after[i :: header.packets]
-            part += np.frombuffer(data, np.int16).reshape(part.shape)
+            part *= not data[0]
+            part += np.frombuffer(data[1:], np.int16).reshape(part.shape)
         return after
 
 

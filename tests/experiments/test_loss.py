@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections import Counter
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
@@ -11,11 +10,10 @@ import numpy as np
 import pytest
 
 from lrae.channel.loss import parse_loss
-from lrae.codec.types import EncodeHints, VideoFormat
 from lrae.errors import ConfigError
 from lrae.experiments import bench, concealment, loss, loss_rates, progressive, recovery
 from lrae.experiments.clips import read_clip
-from lrae.experiments.loss import Condition, Feedback, FrameResult, bursty, run, run_unheard, summarise
+from lrae.experiments.loss import Condition, Feedback, FrameResult, bursty, run, summarise
 from lrae.experiments.loss_tables import impute_tables
 from lrae.experiments.pool import run_jobs
 from lrae.sender.session import LOSS_FIRST
@@ -104,13 +102,18 @@ def test_bursty_losses_have_the_mean_asked_for_and_last(mean):
     assert np.mean(drawn) == pytest.approx(mean, abs=0.03)
 
 
-def test_viewers_of_one_sender_see_what_each_would_see_alone(toy, clip):
-    condition = Condition(resync="none")
-    losses = ("none", "0.2", bursty(0.3))
-    together = run_unheard(clip, condition, losses)
-    assert together == [run(clip, replace(condition, loss=text)) for text in losses]
-    with pytest.raises(ConfigError, match="run of its own"):
-        run_unheard(clip, Condition(), losses)
+def test_a_sender_that_hears_nothing_knows_the_loss_rate_and_that_the_first_frame_arrived(toy, clip, monkeypatch):
+    told = []
+
+    class Listener(loss.FrameEncoder):
+        def encode(self, frame, news):
+            told.append(news)
+            return super().encode(frame, news)
+
+    monkeypatch.setattr(loss, "FrameEncoder", Listener)
+    run(clip, Condition(loss="0.3", resync="none"))
+    assert {news.loss for news in told} == {0.3}
+    assert [n for news in told for n, _ in news.confirmed] == [0]
 
 
 @pytest.mark.parametrize(
@@ -119,26 +122,6 @@ def test_viewers_of_one_sender_see_what_each_would_see_alone(toy, clip):
 def test_a_condition_that_cannot_be_is_one_error(wrong):
     with pytest.raises(ConfigError):
         Condition(**wrong)
-
-
-@pytest.mark.parametrize("size", [(64, 48), (448, 256), (1280, 720)])
-def test_refresh_codes_every_tile_once_in_its_period(size):
-    asked = []
-
-    class Recorder:
-        format = VideoFormat(*size)
-        initial_state = state_after = None
-
-        def encode(self, state, frame, number, q, hints, reference):
-            asked.append(hints.refresh)
-
-    encoder = loss.Refreshing(Recorder())
-    for number in range(loss.REFRESH_FRAMES):
-        encoder.encode(None, None, number, 22, EncodeHints())
-    counts = Counter(tile for tiles in asked for tile in tiles)
-    tiles = math.ceil(size[0] / 64) * math.ceil(size[1] / 64)
-    assert counts == Counter(range(tiles))
-    assert max(map(len, asked)) <= math.ceil(tiles / loss.REFRESH_FRAMES)
 
 
 def test_jobs_on_processes_come_back_in_order():
@@ -184,6 +167,7 @@ def test_recovery_writes_its_documented_keys(toy, tmp_path, capsys):
     assert {"recovery_frames", "late_share", "times", "within_db", "model_hash", "runs"} <= set(result)
     assert result["runs"][0]["target"] == 6 and len(result["runs"][0]["frames"]) == 2
     assert result["times"]["size"] == "448x256" and result["times"]["replay_ms"] > 0
+    assert {"decode_whole_ms", "decode_one_lost_ms", "decode_unimputed_ms", "decode_nothing_ms"} <= set(result["times"])
     assert bench.main([*command, "--frames", "9"]) == 1
     assert "too few" in capsys.readouterr().err
 
@@ -234,7 +218,6 @@ def test_a_clip_that_stands_still_does_not_count_as_moving(clip):
         ["loss", "--packets", "65"],
         ["loss", "--clips", CLIP, "--rtt", "-1"],
         ["loss", "--variants", "hope"],
-        ["loss", "--clips", CLIP, "--variants", "refresh"],
         ["loss", "--clips", CLIP, "--layout", "interleaved", "--variants", "no_feedback,refresh"],
         ["impute", "--names", "hope"],
         ["progressive", "--layouts", "spiral"],

@@ -103,14 +103,13 @@ def test_the_learned_codec_replays_to_exactly_the_state_of_its_decoder():
     model = bootstrap()
     source = open_source("synthetic:96x64@30x24")
     encoder, decoder = LraeEncoder(model, source.format), LraeDecoder(model, source.format)
-    rng, tracker, state, told = random.Random(1), ReferenceTracker(), decoder.initial_state(), []
+    rng, tracker, state, told = random.Random(1), ReferenceTracker(decoder.initial_state()), decoder.initial_state(), []
     for n, frame in enumerate(source):
         for number, used in told[max(0, n - 4) : n - 3]:
             tracker.confirm(number, used)
         tracker.resync(encoder.state_after)
-        before = encoder.initial_state() if tracker.state is None else tracker.state
         hints = EncodeHints(intra=tracker.needs_intra, packets=3, side_copies=2)
-        encoded, after = encoder.encode(before, frame, n, 30, hints, tracker.number)
+        encoded, after = encoder.encode(tracker.state, frame, n, 30, hints, tracker.number)
         tracker.sent(encoded, after)
         here = {i: p for i, p in enumerate(encoded.payloads) if n == 0 or rng.random() > 0.4}
         decoded, state = decoder.decode(state, encoded.header if here else None, here)

@@ -15,12 +15,12 @@ class Pair:
 
     def __init__(self, codec, picture, limit=48):
         self.codec, self.picture = codec, picture
-        self.tracker = ReferenceTracker(limit)
+        self.tracker = ReferenceTracker(codec.initial_state(), limit)
         self.receiver = codec.initial_state()
         self.number = 0
 
     def send(self, used, intra=False):
-        state = self.codec.initial_state() if self.tracker.state is None else self.tracker.state
+        state = self.tracker.state
         encoded, after = self.codec.encode(
             state, self.picture(self.number), self.number, 30, EncodeHints(intra=intra, packets=K),
             self.tracker.number,
