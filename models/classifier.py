@@ -31,6 +31,7 @@ PERIOD = 0.115  # seconds: a frame is looked at when the last sample is at least
 STEP = 2 / 15  # seconds between samples in training: changes are brought to it
 MAX_GAP = 1.0  # seconds: what changed over a longer pause says nothing
 WINDOW = 2.0  # seconds after which a sample counts 1/e
+ENOUGH = 0.8  # seconds in the window before anything is said: about a second of video
 QUIET = 0.05  # changes below this are coding noise: a still wall is as good as no wall, so a picture's shape is hidden
 MAX_CLASSES, MAX_NAME = 1000, 40
 
@@ -39,7 +40,7 @@ MAX_CLASSES, MAX_NAME = 1000, 40
 class ActionState:
     """means: of the last sample, [..., MEANS, *GRID]; window: sums of energies, [..., ENERGIES]; weight: seconds in it.
 
-    probabilities: of the classes, after the last sample; None before the second.
+    probabilities: of the classes, after the last sample; None until there is ENOUGH in the window.
     """
 
     time: float
@@ -71,12 +72,12 @@ class Classifier:
     ) -> tuple[torch.Tensor | None, ActionState]:
         """One sample: features [..., FEATURES, *GRID] (lrae.codec.features) at `time`, seconds; state None: the first.
 
-        Returns (probabilities [..., classes], None as long as nothing is known; the new state). They add up to less
+        Returns (probabilities [..., classes], None until there is ENOUGH to go by; the new state). They add up to less
         than 1 where "anything else" has its share.
         """
         after = observe(state, features, time)
         found = None
-        if after.weight:
+        if after.weight >= ENOUGH:
             found = self.logits(descriptor(after)).softmax(-1)[..., : len(self.classes)]
         return found, ActionState(after.time, after.means, after.window, after.weight, found)
 

@@ -37,7 +37,7 @@ def classifier():
     return Classifier(("run", "sit"), torch.zeros(ENERGIES), torch.ones(ENERGIES), readout, 1, 0.5, 0.4, {"clips": 3})
 
 
-def moving(seed: int, count: int = 6) -> list[torch.Tensor]:
+def moving(seed: int, count: int = 10) -> list[torch.Tensor]:
     g = torch.Generator().manual_seed(seed)
     return [torch.rand(FEATURES, *GRID, generator=g) for _ in range(count)]
 
@@ -49,9 +49,10 @@ def run(classifier, samples, step=STEP):
     return found, state
 
 
-def test_nothing_is_known_after_one_sample_and_probabilities_leave_room_for_anything_else(classifier):
+def test_nothing_is_known_in_the_first_second_and_probabilities_leave_room_for_anything_else(classifier):
     first, state = classifier.classify(None, moving(0)[0], 0.0)
     assert first is None and classifier.label(state.probabilities) == (None, None)
+    assert run(classifier, moving(0, 7))[0] is None
     found, state = run(classifier, moving(0))
     assert found.shape == (2,) and (found >= 0).all() and 0 < float(found.sum()) < 1
     assert torch.equal(state.probabilities, found)
@@ -60,9 +61,9 @@ def test_nothing_is_known_after_one_sample_and_probabilities_leave_room_for_anyt
 def test_a_state_is_a_value_that_two_futures_can_start_from(classifier):
     _, state = run(classifier, moving(1))
     before = state.window.clone()
-    one, _ = classifier.classify(state, moving(2)[0], 1.0)
-    other, _ = classifier.classify(state, moving(3)[0], 1.0)
-    again, _ = classifier.classify(state, moving(2)[0], 1.0)
+    one, _ = classifier.classify(state, moving(2)[0], state.time + STEP)
+    other, _ = classifier.classify(state, moving(3)[0], state.time + STEP)
+    again, _ = classifier.classify(state, moving(2)[0], state.time + STEP)
     assert torch.equal(state.window, before) and torch.equal(one, again) and not torch.equal(one, other)
 
 
@@ -113,12 +114,11 @@ def test_a_label_is_shown_from_the_threshold_on(classifier):
 
 
 def test_class_evidence_has_a_gradient_with_respect_to_the_picture(classifier):
-    first, second = moving(9, 2)
-    second.requires_grad_(True)
-    _, state = classifier.classify(None, first, 0.0)
-    found, _ = classifier.classify(state, second, STEP)
+    _, state = run(classifier, moving(9))
+    last = moving(10)[0].requires_grad_(True)
+    found, _ = classifier.classify(state, last, state.time + STEP)
     found[0].backward()
-    assert torch.isfinite(second.grad).all() and float(second.grad.abs().max()) > 0
+    assert torch.isfinite(last.grad).all() and float(last.grad.abs().max()) > 0
 
 
 def test_what_is_loaded_is_what_was_saved(classifier, tmp_path):
