@@ -61,10 +61,13 @@ class Player:
                 raise
 
     def prepare(self, config: Config) -> None:
-        """Gets ready for a stream. Raises ModelError (weights), SinkError (outputs), ConfigError (device)."""
+        """Gets ready for a stream, with the concealment that its sender reckons with.
+
+        Raises ModelError (weights), SinkError (outputs), ConfigError (device).
+        """
         if self._model is None and "." in config.model:
             raise ModelError(f"the sender uses weights of its own ({config.model}): start with --model FILE")
-        decoder = codec.make_decoder(self._model or config.model, config.format, self._device)
+        decoder = codec.make_decoder(self._model or config.model, config.format, self._device, config.impute)
         if decoder.model_hash != config.model_hash:
             raise ModelError(
                 f"the weights of {config.model!r} differ: "

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lrae import codec
 from lrae.cli import Parser, format_address, parse_address, run_main
-from lrae.codec.types import LAYOUTS, MAX_PACKETS, Q_LEVELS
+from lrae.codec.types import IMPUTE, LAYOUTS, MAX_PACKETS, Q_LEVELS
 from lrae.codec.wire import Config
 from lrae.console import Display
 from lrae.errors import ConfigError
@@ -46,6 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--device", default="auto", choices=("auto", "cpu", "cuda"), help="where to compute")
     add("--packets", type=int, metavar="K", help=f"packets per frame, 1 to {MAX_PACKETS}")
     add("--layout", default=LAYOUTS[0], choices=LAYOUTS, help="how latents are dealt to packets")
+    add("--impute", default="full", choices=IMPUTE, help="what replaces lost parts (full); others are for comparisons")
     add("--stats", metavar="FILE", help="one JSON line per frame")
     add("--seed", type=int, help="of the stream id, for runs that can be repeated")
     add("--quiet", action="store_true", help="print nothing but errors")
@@ -78,12 +79,12 @@ async def send(args: argparse.Namespace, source: Source) -> int:
     rate = 0 if args.q is not None else round(DEFAULT_BPP * pixels * fps)
     rate = parse_bitrate(args.bitrate) if args.bitrate else rate
     codec.share_cores()
-    encoder = codec.make_encoder(args.model, video, args.device)
+    encoder = codec.make_encoder(args.model, video, args.device, args.impute)
     name = re.sub(r"[^A-Za-z0-9_-]", "", Path(args.model).stem)[:32].lstrip("_-") or "file"
     stream = random.Random(args.seed).randrange(1 << 16)
     layout, live = LAYOUTS.index(args.layout), source.live or not args.fast
     hash_ = encoder.model_hash
-    config = Config(stream, video, name, hash_, args.packets or 0, layout, rate, live)
+    config = Config(stream, video, name, hash_, args.packets or 0, layout, rate, live, args.impute)
     horizon = 0.0 if not live else QUEUE_SECONDS if rate else 0.8 / fps
     session = SenderSession(config, Pacer(rate, horizon), loop.time())
     q = RateControl(rate, fps, pixels) if rate else args.q

@@ -29,8 +29,8 @@ def address():
 @pytest.fixture(autouse=True)
 def small_codec(monkeypatch, fake_codec):
     monkeypatch.setattr(codec, "model_hash", lambda model: fake_codec.model_hash)
-    monkeypatch.setattr(codec, "make_encoder", lambda model, video, device="auto": fake_codec(video, 6))
-    monkeypatch.setattr(codec, "make_decoder", lambda model, video, device="auto": fake_codec(video, 6))
+    monkeypatch.setattr(codec, "make_encoder", lambda model, video, *_: fake_codec(video, 6))
+    monkeypatch.setattr(codec, "make_decoder", lambda model, video, *_: fake_codec(video, 6))
 
 
 def sender(address, *options, source="synthetic:64x48@100x20"):
@@ -99,6 +99,19 @@ def test_statistics_have_exactly_the_documented_keys_in_order(address, tmp_path)
     assert lines[20]["bytes"] == sum(r["bytes"] for r in lines[:20])
 
 
+def test_the_receiver_conceals_as_the_sender_says(address, monkeypatch, fake_codec):
+    told = []
+
+    def make(model, video, device, impute):
+        told.append(impute)
+        return fake_codec(video)
+
+    monkeypatch.setattr(codec, "make_encoder", make)
+    monkeypatch.setattr(codec, "make_decoder", make)
+    assert asyncio.run(together(receiver(address), sender(address, "--fast", "--impute", "zero"))) == [0, 0]
+    assert told == ["zero", "zero"]
+
+
 def test_one_port_serves_one_receiver(address):
     async def both():
         first = asyncio.create_task(receiver(address))
@@ -116,7 +129,7 @@ def test_other_weights_are_refused_with_a_line_on_both_sides(address, monkeypatc
     class Other(fake_codec):
         model_hash = "f" * 16
 
-    monkeypatch.setattr(codec, "make_decoder", lambda model, video, device="auto": Other(video))
+    monkeypatch.setattr(codec, "make_decoder", lambda model, video, *_: Other(video))
     got, sent = asyncio.run(together(receiver(address), sender(address)))
     assert got == 1
     assert isinstance(sent, LraeError) and "weights of 'm' differ" in str(sent)
@@ -124,7 +137,7 @@ def test_other_weights_are_refused_with_a_line_on_both_sides(address, monkeypatc
 
 
 def test_an_unknown_model_is_refused(address, monkeypatch):
-    def missing(model, video, device="auto"):
+    def missing(model, *_):
         raise ModelError(f"unknown model {model!r}")
 
     monkeypatch.setattr(codec, "make_decoder", missing)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 
 import msgpack
 
-from lrae.codec.types import LAYOUTS, MAX_PACKETS, MAX_SIDE, MIN_SIDE, VideoFormat
+from lrae.codec.types import IMPUTE, LAYOUTS, MAX_PACKETS, MAX_SIDE, MIN_SIDE, VideoFormat
 from lrae.codec.wire.envelope import Kind, seal, unseal
 from lrae.errors import WireError
 
@@ -117,6 +117,7 @@ class Config(_Control):
 
     realtime: capture times are those of a clock that runs evenly; otherwise frames come as fast as they can
     be encoded, and their capture times only say when they are to be shown.
+    impute: of IMPUTE, what both ends put in place of missing parts, so that their states agree.
     """
 
     KIND = Kind.CONFIG
@@ -128,6 +129,7 @@ class Config(_Control):
     layout: int = 0
     bitrate: int = 0
     realtime: bool = True
+    impute: str = "full"
 
     def check(self) -> None:
         self._match("model", _NAME)
@@ -137,6 +139,8 @@ class Config(_Control):
         self._int("bitrate", 0, _LIMIT)
         if type(self.realtime) is not bool:
             raise WireError(f"CONFIG has realtime {self.realtime!r:.40}")
+        if type(self.impute) is not str or self.impute not in IMPUTE:
+            raise WireError(f"CONFIG has impute {self.impute!r:.40}")
         form = self.format
         sides_fit = MIN_SIDE <= form.width <= MAX_SIDE and MIN_SIDE <= form.height <= MAX_SIDE
         if not sides_fit or not Fraction(1, 10) <= form.fps <= 1000 or form.color_range not in ("tv", "pc"):

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lrae.codec.types import FrameHeader, VideoFormat
+from lrae.codec.types import IMPUTE, LAYOUTS, FrameHeader, VideoFormat
 from lrae.codec.wire import (
     DATA_OVERHEAD,
     MTU,
@@ -31,6 +31,7 @@ from lrae.codec.wire.feedback import bitmap, indices
 from lrae.codec.wire.serial import WRAP, difference, unwrap, wrap
 from lrae.errors import WireError
 
+layouts = st.integers(0, len(LAYOUTS) - 1)
 U16, U32 = st.integers(0, 2**16 - 1), st.integers(0, 2**32 - 1)
 TEXT = st.text(st.characters(codec="utf-8"), max_size=80).filter(str.isprintable)
 
@@ -41,7 +42,7 @@ def data_packets(draw):
     packets = draw(st.integers(1, 64))
     reference = 0 if intra else wrap(number - draw(st.integers(1, 255)))
     header = FrameHeader(
-        number, intra, draw(st.integers(0, 63)), packets, draw(st.integers(0, 1)), reference
+        number, intra, draw(st.integers(0, 63)), packets, draw(layouts), reference
     )
     index = draw(st.integers(0, packets - 1))
     payload = draw(st.binary(max_size=MTU - DATA_OVERHEAD))
@@ -59,7 +60,8 @@ formats = st.builds(
 )  # fmt: skip
 configs = st.builds(
     Config, U16, formats, st.sampled_from(["s", "m", "my-model.v2"]),
-    st.from_regex("[0-9a-f]{16}", fullmatch=True), st.integers(0, 64), st.integers(0, 1), U32, st.booleans(),
+    st.from_regex("[0-9a-f]{16}", fullmatch=True), st.integers(0, 64), layouts, U32, st.booleans(),
+    st.sampled_from(IMPUTE),
 )  # fmt: skip
 hellos = st.builds(Hello, U16, st.sampled_from(["sender", "receiver"]), TEXT)
 byes = st.builds(Bye, U16, st.integers(0, 4), TEXT, U32)
@@ -144,6 +146,9 @@ def test_a_sealed_body_of_noise_is_a_packet_or_a_wire_error(kind, body):
         {"format": (448.0, 256, 30, 1, "tv", "bt709")},
         {"format": None},
         {"realtime": 1},
+        {"impute": "best"},
+        {"impute": 4},
+        {"impute": ["full"]},
         {"surplus": 1},
         {"bitrate": msgpack.Timestamp(1)},
     ],
@@ -152,6 +157,7 @@ def test_a_config_with_a_wrong_type_or_range_is_refused(change):
     good = {
         "format": (448, 256, 30, 1, "tv", "bt709"), "model": "m", "model_hash": "0123456789abcdef",
         "packets": 0, "layout": 0, "bitrate": 400_000, "realtime": True,
+        "impute": "full",
     }  # fmt: skip
     assert Config.parse(seal(Kind.CONFIG, 1, msgpack.packb(good))).format == VideoFormat(448, 256)
     with pytest.raises(WireError):

@@ -15,6 +15,7 @@ from lrae import codec
 from lrae.codec.avframe import from_av
 from lrae.codec.types import DecodedFrame, Frame, VideoFormat
 from lrae.codec.y4m import Y4mReader
+from lrae.codec.wire import Config
 from lrae.errors import ConfigError, ModelError
 from lrae.models.blocks import pack
 from lrae.models.classifier import ENERGIES, Classifier
@@ -60,10 +61,10 @@ class GreyDecoder:
 @pytest.fixture
 def play(monkeypatch):
     """play(player): thirty frames through it; returns what it showed."""
-    monkeypatch.setattr(codec, "make_decoder", lambda model, video, device="auto": GreyDecoder())
+    monkeypatch.setattr(codec, "make_decoder", lambda *_: GreyDecoder())
 
     def run(player):
-        player.prepare(SimpleNamespace(format=VIDEO, model="m", model_hash="0" * 16))
+        player.prepare(Config(7, VIDEO, "m", "0" * 16))
         frames = [SimpleNamespace(number=n, header=None, payloads={}, capture=5 + n / 15) for n in range(30)]
         shown = [player.show(frame) for frame in frames]
         player.close()
