@@ -14,6 +14,7 @@ from lrae.codec.range_coding import Categorical, RangeDecoder, RangeEncoder, Uni
 from lrae.codec.types import PROGRESSIVE
 from lrae.models.tables import CHANNELS, ESCAPE, ESCAPE_LENGTHS, FREQUENCY_BITS, LEVELS, ClassTables
 
+CURVES = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0)  # powers: the coarser a frame, the more of it is in few channels
 _LENGTH, _SIGN, _RAW = Uniform(ESCAPE_LENGTHS), Uniform(2), Uniform()
 
 
@@ -87,18 +88,31 @@ def decode_escapes(count: int, coder: RangeDecoder) -> np.ndarray:
 
 
 @lru_cache(maxsize=64)
-def packet_lattice(rows: int, columns: int, packets: int, layout: int) -> np.ndarray:
+def packet_lattice(rows: int, columns: int, packets: int, layout: int, curve: int = 0) -> np.ndarray:
     """Which packet carries which symbol: uint8 [rows·columns, CHANNELS].
 
     INTERLEAVED: (channel, y, x) dealt on a lattice, so that neighbours never share a packet;
-    PROGRESSIVE: channels in order of importance, the first packet matters most.
+    PROGRESSIVE: channels in order of importance, the first packet matters most; how many a packet takes is
+    channel_packets() of the frame's curve.
     """
-    channel = np.arange(CHANNELS)
     if layout == PROGRESSIVE:
-        plane = np.broadcast_to(channel * packets // CHANNELS, (rows * columns, CHANNELS))
+        plane = np.broadcast_to(channel_packets(packets, curve), (rows * columns, CHANNELS))
     else:
         y, x = np.divmod(np.arange(rows * columns), columns)
-        plane = ((x + max(1, packets // 2) * y)[:, None] + channel) % packets
+        plane = ((x + max(1, packets // 2) * y)[:, None] + np.arange(CHANNELS)) % packets
     lattice = np.ascontiguousarray(plane, dtype=np.uint8)
     lattice.flags.writeable = False
     return lattice
+
+
+def channel_packets(packets: int, curve: int) -> np.ndarray:
+    """The packet of each channel in the progressive layout, int [CHANNELS]: packet i starts at channel
+    max(i, CHANNELS·(i/K)^power)."""
+    starts = [max(i, int(CHANNELS * (i / packets) ** CURVES[curve])) for i in range(1, packets)]
+    return np.searchsorted(starts, np.arange(CHANNELS), side="right")
+
+
+def best_curve(levels: np.ndarray, packets: int) -> int:
+    """The curve under which the largest packet has the fewest levels other than zero; levels int16 [N, CHANNELS]."""
+    busy = np.count_nonzero(levels, axis=0)
+    return int(np.argmin([np.bincount(channel_packets(packets, c), busy).max() for c in range(len(CURVES))]))

@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from lrae.codec import class_map, intra_base, motion_coding, payload, spare
-from lrae.codec.entropy import LevelCoder, packet_lattice
+from lrae.codec.entropy import CURVES, LevelCoder, best_curve, packet_lattice
 from lrae.codec.motion_field import CELL, MotionField
 from lrae.codec.range_coding import (
     Categorical,
@@ -27,7 +27,7 @@ from lrae.codec.range_coding import (
 )
 from lrae.codec.state import CodedFrame
 from lrae.codec.tiles import CELLS, TILE, Rectangle, Region, regions, tile_count
-from lrae.codec.types import MAX_PACKETS, TILES, EncodeHints, FrameHeader
+from lrae.codec.types import MAX_PACKETS, PROGRESSIVE, TILES, EncodeHints, FrameHeader
 from lrae.errors import WireError
 from lrae.models.blocks import BLOCK
 from lrae.models.store import KINDS
@@ -35,6 +35,7 @@ from lrae.models.tables import CHANNELS, ClassTables
 
 _PATCHED = Categorical(np.array([63 / 64, 1 / 64], np.float32), perfect=False)
 _FLAG = Uniform(2)
+_CURVE = Uniform(len(CURVES))
 
 
 class Packer:
@@ -54,12 +55,15 @@ class Packer:
         kind = KINDS[coded.intra]
         coder = RangeEncoder()
         self._side(coded, coder)
+        curve = best_curve(coded.levels, packets) if hints.layout == PROGRESSIVE else 0
+        if hints.layout == PROGRESSIVE:
+            coder.encode(np.array([curve], np.int32), _CURVE)
         side = words_to_bytes(coder.get_compressed()) or b"\0"  # never empty: empty means that there is none
         fragments = payload.cut(side, hints.max_payload // 2)
         packets = max(packets, len(fragments))
         if not hints.packets:  # room for all copies: a lost fragment is a lost frame
             packets = max(packets, min(MAX_PACKETS, len(fragments) * hints.side_copies))
-        lattice = packet_lattice(*self.grid, packets, hints.layout)
+        lattice = packet_lattice(*self.grid, packets, hints.layout, curve)
         dealt = payload.deal(fragments, packets, hints.side_copies)
         texts = []
         for index in range(packets):
@@ -94,10 +98,12 @@ class Packer:
             if side is None:
                 return None, frozenset(texts)
             with contained("side information"):
-                part = self._read_side(header, self.grid, RangeDecoder(bytes_to_words(side)))
+                coder = RangeDecoder(bytes_to_words(side))
+                part = self._read_side(header, self.grid, coder)
+                curve = int(coder.decode(_CURVE, 1)[0]) if header.layout == PROGRESSIVE else 0
         except WireError:
             return None, frozenset()
-        lattice = packet_lattice(*self.grid, header.packets, header.layout)
+        lattice = packet_lattice(*self.grid, header.packets, header.layout, curve)
         levels, read = np.zeros((len(part.classes), CHANNELS), np.int16), set()
         for index, text in texts.items():
             try:
@@ -128,7 +134,8 @@ class Packer:
             return None
         if len(payloads) == header.packets:
             return coded
-        here = np.isin(packet_lattice(*self.grid, header.packets, header.layout), list(payloads))
+        curve = best_curve(coded.levels, header.packets) if header.layout == PROGRESSIVE else 0
+        here = np.isin(packet_lattice(*self.grid, header.packets, header.layout, curve), list(payloads))
         levels = np.where(here, coded.levels, 0).astype(np.int16)
         return replace(coded, levels=levels, missing=self._missing(header, frozenset(payloads)))
 

@@ -14,6 +14,7 @@ from rich.progress import track
 
 from lrae.codec.motion_field import CELL
 from lrae.codec.reconstruct import warp_torch
+from lrae.errors import ConfigError
 from lrae.models.blocks import clip as clip_packed
 from lrae.models.blocks import pack, unpack
 from lrae.models.imputer import Imputer, next_doubt
@@ -67,6 +68,8 @@ def train_imputer(model: Model, clips: list[Clip], run: Path, config: ImputeConf
     clips = [clip for clip in clips if min(clip.size) >= config.side]
     order = track(clips, "recording streams", disable=config.quiet, transient=True)
     recordings = [r for r in record_all(model, order, rng, config.length) if len(r.q) >= WARM_UP + config.frames]
+    if not any(r.missing[WARM_UP:].any() for r in recordings):
+        raise ConfigError(f"no clip of {config.length} frames is as large as the crop of {config.side} pixels")
     imputer = copy.deepcopy(model.network.imputer).to(device, memory_format=torch.channels_last)
     imputer = imputer.requires_grad_(True).train()
     average = copy.deepcopy(imputer).requires_grad_(False)

@@ -60,6 +60,19 @@ def build_parser() -> Parser:
     train.add_argument("--threads", type=int, default=1, help="torch threads; processes are faster (torchrun)")
     train.add_argument("--workers", type=int, default=1, help="threads that search motion")
 
+    impute = command("impute", "train the imputer on streams that lose packets")
+    impute.add_argument("--weights", required=True, help="weights to start from (name or file)")
+    impute.add_argument("--folder", type=Path, required=True, help="folder of weights and logs")
+    impute.add_argument("--minutes", type=float, default=10.0)
+    impute.add_argument("--batch", type=int, default=8)
+    impute.add_argument("--side", type=int, default=192, help="crop, pixels, a multiple of 16")
+    impute.add_argument("--frames", type=int, default=3, help="back-propagation through time, frames")
+    impute.add_argument("--length", type=int, default=16, help="frames of each recorded stream")
+    impute.add_argument("--rate", type=float, default=1e-3, help="learning rate")
+    impute.add_argument("--seed", type=int, default=0)
+    impute.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    impute.add_argument("--threads", type=int, default=1, help="torch threads")
+
     refit = command("refit", "refit the entropy tables to what the networks leave")
     refit.add_argument("--weights", required=True)
     refit.add_argument("--output", type=Path, required=True)
@@ -91,7 +104,9 @@ def build_parser() -> Parser:
 
 def check(args: argparse.Namespace) -> None:
     """What can be known before the footage is read. ConfigError; fills in args.weights for --resume."""
-    if args.command != "train":
+    from lrae.training import impute
+
+    if args.command not in ("train", "impute"):
         if args.command == "classify" and not (args.frames >= 8 and 0 <= args.q < Q_LEVELS):
             raise ConfigError(f"--frames is 8 or more, --q 0 to {Q_LEVELS - 1}")
         if not args.output.parent.is_dir():
@@ -103,6 +118,11 @@ def check(args: argparse.Namespace) -> None:
         raise ConfigError(f"--side {args.side} is not a multiple of 16, 64 or more")
     if not (math.isfinite(args.minutes) and args.minutes > 0):
         raise ConfigError(f"--minutes {args.minutes:g} is not a time")
+    if args.command == "impute":
+        if min(args.batch, args.threads, args.frames) < 1 or args.length < args.frames + impute.WARM_UP + 1:
+            least = args.frames + impute.WARM_UP + 1
+            raise ConfigError(f"--batch, --threads and --frames are 1 or more, --length {least} or more")
+        return
     if min(args.batch, args.intra_batch, args.threads, args.workers, args.frames + 1) < 1:
         raise ConfigError("--batch, --intra-batch, --threads and --workers are 1 or more, --frames 0 or more")
     if args.weights is None and not args.resume:
@@ -114,7 +134,7 @@ def work(arguments: list[str]) -> int:
     """Run one command; errors are LraeErrors."""
     from lrae.codec.lrae import pick_device
     from lrae.experiments.action_streams import StreamConfig
-    from lrae.training import classify, footage, init, train, validate
+    from lrae.training import classify, footage, impute, init, train, validate
 
     args = build_parser().parse_args(arguments)
     cv2.setNumThreads(1)
@@ -151,6 +171,13 @@ def work(arguments: list[str]) -> int:
             init.refit_tables(model, clips, args.seed).save(args.output)
         return 0
     torch.set_num_threads(args.threads)
+    device = torch.device(pick_device(args.device))
+    if args.command == "impute":
+        names = ("minutes", "batch", "side", "frames", "length", "rate", "seed", "quiet")
+        config = impute.ImputeConfig(**{name: getattr(args, name) for name in names})
+        model = impute.train_imputer(model, clips, args.folder, config, device)
+        print(f"{args.folder / 'weights.safetensors'}: {model.card['imputer_steps']} steps of the imputer")
+        return 0
     config = train.TrainConfig(
         minutes=args.minutes,
         batch=args.batch,
@@ -162,7 +189,6 @@ def work(arguments: list[str]) -> int:
         workers=args.workers,
         quiet=args.quiet,
     )
-    device = torch.device(pick_device(args.device))
     model = train.train(model, clips, args.folder, config, args.resume, device)
     print(f"{args.folder / 'weights.safetensors'}: {model.card['steps']} steps")
     return 0

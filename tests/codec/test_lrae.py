@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lrae.codec import make_decoder, make_encoder, payload
-from lrae.codec.entropy import packet_lattice
+from lrae.codec.entropy import CURVES, best_curve, packet_lattice
 from lrae.codec.types import INTERLEAVED, PROGRESSIVE, TILES, EncodeHints, Frame, FrameHeader, VideoFormat
 from lrae.errors import ConfigError, ModelError, WireError
 from lrae.experiments.metrics import psnr_yuv
@@ -34,7 +34,7 @@ def encode(encoder, frames, q=30, **hints):
     """[(encoded, state before, state after)] of a clip."""
     state, out = encoder.initial_state(), []
     for number, frame in enumerate(frames):
-        encoded, after = encoder.encode(state, frame, number, q, EncodeHints(intra=number == 0, **hints))
+        encoded, _ = encoder.encode(state, frame, number, q, EncodeHints(intra=number == 0, **hints))
         out.append((encoded, state, after))
         state = after
     return out
@@ -82,7 +82,8 @@ def test_entropy_decoding_is_integers_only_and_needs_no_state():
 def test_every_packet_decodes_in_any_order_and_company(layout):
     encoder, decoder = pair(96, 80)
     encoded = encode(encoder, clip(96, 80, 2), packets=4, layout=layout, side_copies=4)[-1][0]
-    lattice = packet_lattice(5, 6, 4, layout)
+    curve = best_curve(encoded.meta.levels, 4) if layout == PROGRESSIVE else 0
+    lattice = packet_lattice(5, 6, 4, layout, curve)
     rng = np.random.default_rng(0)
     for _ in range(12):
         order = rng.permutation(4)[: rng.integers(1, 5)]
@@ -268,10 +269,27 @@ def test_interleaved_neighbours_never_share_a_packet():
             assert (lattice[1:, 1:] != lattice[:-1, :-1]).all()
 
 
-def test_progressive_packets_take_the_channels_in_order():
-    lattice = packet_lattice(2, 2, 4, PROGRESSIVE)
+@pytest.mark.parametrize("curve", range(len(CURVES)))
+def test_progressive_packets_take_the_channels_in_order(curve):
+    lattice = packet_lattice(2, 2, 4, PROGRESSIVE, curve)
     assert (np.diff(lattice.astype(int), axis=1) >= 0).all()
     assert lattice[0, 0] == 0 and lattice[0, -1] == 3
+
+
+def test_progressive_packets_are_about_even_and_each_adds_quality():
+    encoder, decoder = pair(176, 144)
+    frame = clip(176, 144, 1)[0]
+    encoded, _ = encoder.encode(
+        encoder.initial_state(), frame, 0, 30, EncodeHints(True, 4, PROGRESSIVE, max_payload=1 << 20)
+    )
+    sizes = [len(p) for p in encoded.payloads]
+    assert max(sizes) < 0.6 * sum(sizes)
+    quality = []
+    for count in (1, 2, 3, 4):
+        kept = dict(enumerate(encoded.payloads[:count]))
+        output, _ = decoder.decode(decoder.initial_state(), encoded.header, kept)
+        quality.append(psnr_yuv(frame, output.frame))
+    assert quality == sorted(quality) and quality[-1] > quality[0] + 1
 
 
 def test_unknown_model_and_device_are_one_line_errors(tmp_path):
