@@ -14,8 +14,8 @@ import torch
 from lrae import codec
 from lrae.codec.avframe import from_av
 from lrae.codec.types import DecodedFrame, Frame, VideoFormat
-from lrae.codec.y4m import Y4mReader
 from lrae.codec.wire import Config
+from lrae.codec.y4m import Y4mReader
 from lrae.errors import ConfigError, ModelError
 from lrae.models.blocks import pack
 from lrae.models.classifier import ENERGIES, Classifier
