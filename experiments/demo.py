@@ -1,4 +1,4 @@
-"""lrae-demo: sender, lossy channel and receiver as real processes on this machine, and a video of the result."""
+"""lrae-demo: sender, lossy channel and receiver on this machine, with and without imputation, and a video of it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,8 @@ import contextlib
 import itertools
 import json
 import math
-import os
-import re
-import signal
-import socket
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -24,25 +18,28 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from lrae.cli import Parser, run_main
-from lrae.codec.types import VideoFormat
+from lrae.codec.types import Frame, VideoFormat
 from lrae.codec.y4m import Y4mReader, frame_bytes, header
 from lrae.errors import ConfigError, LraeError, SinkError, SourceError
-from lrae.experiments.demo_video import Figures, match, read_events, side_by_side, tell
+from lrae.experiments.demo_programs import transmit
+from lrae.experiments.demo_video import Run, match, read_events, side_by_side, tell
 from lrae.receiver.sink import VIDEO_SUFFIXES, check_sink, open_sink
 from lrae.sender.source import open_source, parse_fps, parse_size
 
-START, FINISH, STOP = 90.0, 20.0, 10.0  # seconds: to load and connect; for the last frames; after SIGINT
-POLL = 0.2
-DEMO_BPP = 0.25  # bit/pixel with all headers, where no rate is given
+RUNS = {"zero": "without imputation", "full": "with imputation"}  # by concealment, in the order of the panels
 LIVE_PIXELS, LIVE_FPS = 90_000, 15  # without --size and --fps: at most this large and fast
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Every option of the program."""
-    parser = Parser(prog="lrae-demo", description="The main job on this machine: video, loss, video.")
+    parser = Parser(
+        prog="lrae-demo",
+        description="The main job on this machine: video, loss, video; once without and once with imputation. Both "
+        "runs draw their losses from one seed, packet for packet; they send about as many packets, not the same ones.",
+    )
     add = parser.add_argument
     add("--input", default="sample", help="as lrae-send takes it (default sample: real footage)")
-    add("--output", default="demo.mp4", metavar="FILE", help="original beside received (default demo.mp4)")
+    add("--output", default="demo.mp4", metavar="FILE", help="original beside both runs (default demo.mp4)")
     add("--frames", type=int, default=150, help="how many (default 150)")
     add("--size", type=parse_size, metavar="WxH", help="scale the input (default: to what two CPU cores do live)")
     add("--fps", type=parse_fps, metavar="FPS", help="drop or repeat frames (default: likewise)")
@@ -57,65 +54,6 @@ def build_parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=1, help="of the channel's losses (default 1)")
     add("--json", type=Path, metavar="FILE", help="write the figures here too")
     return parser
-
-
-class Programs:
-    """Child processes by name, their standard error in files; none outlives this object's `with` block."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._running: dict[str, subprocess.Popen] = {}
-
-    def __enter__(self) -> Programs:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for process in self._running.values():
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-
-    def start(self, name: str, module: str, *arguments: object) -> None:
-        """Run main() of a module with these arguments in a Python of its own."""
-        program = f"import sys; from {module} import main; sys.exit(main())"
-        command = [sys.executable, "-c", program, *map(str, arguments)]
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-        with (self._folder / f"{name}.log").open("wb") as log:
-            self._running[name] = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
-            )
-
-    def done(self, name: str) -> bool:
-        """It has left by itself. LraeError if it has failed."""
-        code = self._running[name].poll()
-        if code:
-            lines = (self._folder / f"{name}.log").read_text(errors="replace").splitlines()
-            told = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-            told = told or [line for line in lines if re.search(r"\w", line)] or [f"exit code {code}"]
-            raise LraeError(f"the {name} failed: {told[-1]}")
-        return code is not None
-
-    def finish(self, name: str, seconds: float) -> None:
-        """Wait for it, then ask it to leave (SIGINT), then wait again. LraeError if it has failed."""
-        process = self._running[name]
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(seconds)
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(STOP)
-            except subprocess.TimeoutExpired:
-                raise LraeError(f"the {name} does not leave") from None
-        self.done(name)
-
-
-def free_ports(count: int) -> list[int]:
-    """UDP ports of this machine that were free a moment ago, all different."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in range(count)]
-        for sock in sockets:
-            sock.bind(("127.0.0.1", 0))
-        return [sock.getsockname()[1] for sock in sockets]
 
 
 def live_size(args: argparse.Namespace) -> tuple[tuple[int, int] | None, Fraction | None]:
@@ -149,82 +87,59 @@ def record(args: argparse.Namespace, path: Path) -> tuple[VideoFormat, int]:
     return source.format, count
 
 
-def transmit(args: argparse.Namespace, folder: Path, seconds: float, pixels_per_second: float, report) -> None:
-    """Runs the three programs until the stream is over; their files are in `folder`."""
-    receiver, channel = free_ports(2)
-    rate = ("--q", args.q) if args.q else ("--bitrate", args.bitrate or round(DEMO_BPP * pixels_per_second))
-    codec = ("--model", args.model, "--device", args.device)
-    with Programs(folder) as programs:
-        programs.start(
-            "receiver", "lrae.receiver.main", "--listen", f"127.0.0.1:{receiver}", "--once",
-            "--output", folder / "received.y4m", "--deadline", args.deadline,
-            "--classifier", args.classifier, "--stats", folder / "receiver.jsonl", *codec,
-        )  # fmt: skip
-        programs.start(
-            "channel", "lrae.channel.main", "--listen", f"127.0.0.1:{channel}",
-            "--forward", f"127.0.0.1:{receiver}", "--loss", args.loss, "--delay", args.delay,
-            "--seed", args.seed, "--stats", folder / "channel.jsonl",
-        )  # fmt: skip
-        programs.start(
-            "sender", "lrae.sender.main", "--input", folder / "original.y4m",
-            "--to", f"127.0.0.1:{channel}", "--stats", folder / "sender.jsonl", *rate, *codec,
-        )  # fmt: skip
-        until = time.monotonic() + START + seconds
-        while not programs.done("sender"):
-            programs.done("receiver")
-            if programs.done("channel") or time.monotonic() > until:
-                raise LraeError(f"the stream did not end within {START + seconds:.0f} seconds")
-            report(folder / "receiver.jsonl")
-            time.sleep(POLL)
-        programs.finish("receiver", FINISH)
-        programs.finish("channel", 0.0)
+def frames_of(path: Path) -> Iterator[Frame]:
+    """The pictures of a y4m file."""
+    with path.open("rb") as stream:
+        yield from Y4mReader(stream)
 
 
-def conclude(args: argparse.Namespace, folder: Path, video: VideoFormat, report) -> dict:
-    """Composes the video; returns the figures."""
-    sender, receiver, channel = (read_events(folder / f"{name}.jsonl") for name in ("sender", "receiver", "channel"))
-    shown = match(sender.get("sent", ()), receiver.get("shown", ()), float(video.fps))
-    if not shown:
-        raise LraeError("nothing was received")
-    total, network = sender["sender-summary"][-1], channel["channel-summary"][-1]["up"]
-    caption = f"LRAE {total['kbps']:.0f} kbit/s, {network['lost'] / max(network['sent'], 1):.0%} loss"
-    sink = open_sink(args.output, side_by_side(video))
+def conclude(args: argparse.Namespace, folder: Path, video: VideoFormat, report) -> dict[str, dict]:
+    """Composes the video; returns the figures of each run."""
+    runs, results = [], {}
+    for impute, name in RUNS.items():
+        sender, receiver, channel = (
+            read_events(folder / impute / f"{program}.jsonl") for program in ("sender", "receiver", "channel")
+        )
+        shown = match(sender.get("sent", ()), receiver.get("shown", ()), float(video.fps))
+        if not shown:
+            raise LraeError(f"nothing was received {name}")
+        total, network = sender["sender-summary"][-1], channel["channel-summary"][-1]["up"]
+        results[impute] = {
+            "sent": total["frames"],
+            "dropped": total["dropped"] + total["skipped"],
+            "kbps": total["kbps"],
+            "packets_sent": network["sent"],
+            "packets_lost": network["lost"],
+            "loss": network["lost"] / max(network["sent"], 1),
+        }
+        caption = f"{name}, {results[impute]['loss']:.0%} loss"
+        runs.append(Run(caption, frames_of(folder / impute / "received.y4m"), shown))
+    sink = open_sink(args.output, side_by_side(video, len(runs)))
     try:
-        with (folder / "original.y4m").open("rb") as sent, (folder / "received.y4m").open("rb") as received:
-            pictures = report(Y4mReader(sent))
-            figures: Figures = tell(pictures, Y4mReader(received), shown, caption, sink.write)
+        figures = tell(report(frames_of(folder / "original.y4m")), runs, sink.write)
     finally:
         sink.close()
-    return {
-        **figures.summary(),
-        "sent": total["frames"],
-        "dropped": total["dropped"] + total["skipped"],
-        "kbps": total["kbps"],
-        "packets_sent": network["sent"],
-        "packets_lost": network["lost"],
-        "output": args.output,
-    }
+    return {impute: figure.summary() | results[impute] for impute, figure in zip(RUNS, figures, strict=True)}
 
 
-def closing_table(result: dict, video: VideoFormat, args: argparse.Namespace) -> Table:
-    """The figures for people."""
-    table = Table(show_header=False, title="lrae-demo", title_justify="left")
-    loss = result["packets_lost"] / max(result["packets_sent"], 1)
+def closing_table(results: dict[str, dict], title: str) -> Table:
+    """The figures for people, a column for each run."""
     rows = {
-        "video": f"{video.width}x{video.height} at {float(video.fps):.4g} fps",
-        "rate": f"{result['kbps']:.0f} kbit/s on the wire",
-        "packets lost": f"{result['packets_lost']} of {result['packets_sent']} ({loss:.1%})",
-        "frames shown": f"{result['shown']} of {result['sent']} sent: {result['complete']} complete, "
-        f"{result['partial']} from some packets, {result['extrapolated']} from none",
-        "frames left out": f"{result['dropped']} by the sender, {result['held']} held on screen",
-        "PSNR-YUV": f"{result['psnr_yuv']:.2f} dB (of what was on screen)",
-        "SSIM": f"{result['ssim']:.4f} ({result['ssim_db']:.2f} dB)",
-        "delay": f"P50 {result['delay_ms_p50']:.0f} ms, P95 {result['delay_ms_p95']:.0f} ms, capture to screen, "
-        f"{args.delay:g} of it in the channel",
-        "video of it": result["output"],
+        "rate on the wire": "{kbps:.0f} kbit/s",
+        "packets lost": "{packets_lost} of {packets_sent} ({loss:.1%})",
+        "frames shown": "{shown} of {sent} sent",
+        "  complete": "{complete}",
+        "  from some packets": "{partial}",
+        "  from none": "{extrapolated}",
+        "frames left out": "{dropped} by the sender",
+        "frames held on screen": "{held}",
+        "PSNR-YUV on screen": "{psnr_yuv:.2f} dB",
+        "SSIM on screen": "{ssim:.4f} ({ssim_db:.2f} dB)",
+        "delay, capture to screen": "P50 {delay_ms_p50:.0f} ms, P95 {delay_ms_p95:.0f} ms",
     }
-    for name, value in rows.items():
-        table.add_row(name, value)
+    table = Table("", *(RUNS[impute] for impute in results), title=title, title_justify="left")
+    for name, text in rows.items():
+        table.add_row(name, *(text.format(**result) for result in results.values()))
     return table
 
 
@@ -238,7 +153,8 @@ def bars(frames: int) -> Iterator[tuple]:
 
         def on_air(stats: Path) -> None:
             count = stats.read_bytes().count(b"\n") if stats.exists() else 0
-            progress.update(sending, completed=count, description="on the air" if count else None)
+            told = f"on the air {RUNS[stats.parent.name]}" if count else "starting the programs"
+            progress.update(sending, completed=count, description=told)
 
         def composing(pictures):
             progress.remove_task(sending)
@@ -258,14 +174,20 @@ def demo(argv: Sequence[str] | None) -> None:
     with tempfile.TemporaryDirectory(prefix="lrae-demo-") as name:
         folder = Path(name)
         video, count = record(args, folder / "original.y4m")
+        seconds = count / float(video.fps)
         with bars(count) as (on_air, composing):
-            pixels_per_second = video.width * video.height * float(video.fps)
-            transmit(args, folder, count / float(video.fps), pixels_per_second, on_air)
-            result = conclude(args, folder, video, composing)
-    Console().print(closing_table(result, video, args))
+            for impute in RUNS:  # one after the other: each has the machine for itself, as in earnest
+                (folder / impute).mkdir()
+                transmit(args, folder / "original.y4m", video, seconds, impute, folder / impute, on_air)
+            results = conclude(args, folder, video, composing)
+    size = f"{video.width}x{video.height} at {float(video.fps):.4g} fps"
+    title = f"lrae-demo: {args.input}, {size}, {args.delay:g} ms of delay in the channel each way"
+    console = Console()
+    console.print(closing_table(results, title))
+    console.print(f"video of it: {args.output}", highlight=False)
     if args.json:
         try:
-            args.json.write_text(json.dumps(result, indent=1) + "\n")
+            args.json.write_text(json.dumps({"runs": results, "output": args.output}, indent=1) + "\n")
         except OSError as error:
             raise SinkError(f"{args.json}: {error.strerror}") from error
 

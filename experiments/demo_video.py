@@ -1,9 +1,10 @@
-"""What the demo shows: original beside received, frame by frame, and the figures of the run."""
+"""What the demo shows: the original beside what was on screen in each run, frame by frame, and the figures."""
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from lrae.experiments.metrics import psnr_yuv, ssim_db, ssim_y
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 WHITE, BLACK = (235, 128, 128), (16, 128, 128)  # Y, U, V
 GREEN, RED = (150, 44, 21), (81, 90, 240)
+MAX_WIDTH = 640  # of a panel; larger pictures are scaled down for the video, never for the figures
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,25 @@ class Shown:
             return "all packets lost: extrapolated"
         lost = self.packets - self.used
         return f"{lost} of {self.packets} packets lost" if lost else "complete"
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One way in which the clip was carried. received: the frames of `shown`, as many and in this order."""
+
+    caption: str
+    received: Iterable[Frame]
+    shown: list[Shown]
+
+
+@dataclass(frozen=True, eq=False)
+class Screen:
+    """What a viewer of one run sees at one moment. held: an older frame stays."""
+
+    caption: str
+    frame: Frame
+    shown: Shown
+    held: bool
 
 
 @dataclass
@@ -110,24 +131,28 @@ def match(sent: Iterable[dict], shown: Iterable[dict], fps: float) -> list[Shown
     ]
 
 
-def pair(
-    originals: Iterable[Frame], received: Iterable[Frame], shown: Iterable[Shown]
-) -> Iterator[tuple[Frame, Frame, Shown]]:
-    """For every source frame from the first shown one on: it, and what was on screen in its place."""
-    ahead = zip(received, shown, strict=False)
+def watch(run: Run) -> Iterator[Screen | None]:
+    """For every source frame in turn, without end: what is on screen in its place; None before there is anything."""
+    ahead = zip(run.received, run.shown, strict=False)
     upcoming = next(ahead, None)
     current: tuple[Frame, Shown] | None = None
-    for index, original in enumerate(originals):
+    for index in itertools.count():
         while upcoming is not None and upcoming[1].index <= index:
             current, upcoming = upcoming, next(ahead, None)
-        if current is not None:
-            yield original, *current
+        yield current and Screen(run.caption, *current, held=current[1].index < index)
 
 
-def side_by_side(video: VideoFormat) -> VideoFormat:
-    """The format of the demo's pictures: two frames wide, a caption band on top, even sides."""
-    width, height = video.width + video.width % 2, video.height + video.height % 2
-    return replace(video, width=2 * width, height=height + band_height(height))
+def panel_size(size: tuple[int, int]) -> tuple[int, int]:
+    """(width, height) of one picture in the demo's, both even. size: the frame's."""
+    width, height = (side + side % 2 for side in size)
+    scale = min(1.0, MAX_WIDTH / width)
+    return round(width * scale / 2) * 2, max(2, round(height * scale / 2) * 2)
+
+
+def side_by_side(video: VideoFormat, runs: int) -> VideoFormat:
+    """The format of the demo's pictures: the original and the runs in a row, a caption band on top, even sides."""
+    width, height = panel_size((video.width, video.height))
+    return replace(video, width=(1 + runs) * width, height=height + band_height(height))
 
 
 def band_height(height: int) -> int:
@@ -135,29 +160,42 @@ def band_height(height: int) -> int:
     return max(20, height // 12 // 2 * 2)
 
 
-def compose(original: Frame, screen: Frame, shown: Shown, held: bool, right: str) -> Frame:
-    """One picture of the demo. right: the caption over the received half; held: an older frame stays."""
-    halves = [_even(original), _even(screen)]
-    planes = [np.hstack(pair) for pair in zip(*halves, strict=True)]
-    band = band_height(planes[0].shape[0])
+def compose(original: Frame, screens: Sequence[Screen]) -> Frame:
+    """One picture of the demo."""
+    width, height = panel_size(original.size)
+    panels = [_fitted(frame, width, height) for frame in (original, *(screen.frame for screen in screens))]
+    planes = [np.hstack(row) for row in zip(*panels, strict=True)]
+    band = band_height(height)
     for number, level in enumerate(BLACK):
         rows = band if number == 0 else band // 2
         planes[number] = np.vstack([np.full((rows, planes[number].shape[1]), level, np.uint8), planes[number]])
-    middle = planes[0].shape[1] // 2
-    _write(planes[0][:band, :middle], "original")
-    status = "held" if held else shown.status
-    cells = min(0 if held else shown.packets or 0, middle // 2 // (band // 2 + 2))
-    room = cells * (band // 2 + 2)
-    _write(planes[0][:band, middle : 2 * middle - room - 4], f"{right}   {status}")
-    for cell in range(cells):
-        left = 2 * middle - room + cell * (band // 2 + 2)
-        _fill(planes, left, band // 4, band // 2, GREEN if cell < shown.used else RED)
+    _write(planes[0][:band, :width], "original")
+    for number, screen in enumerate(screens, 1):
+        _caption(planes, number * width, width, band, screen)
     return Frame(*planes, time=original.time)
 
 
-def _even(frame: Frame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    height, width = frame.y.shape
-    return np.pad(frame.y, ((0, height % 2), (0, width % 2)), mode="edge"), frame.u, frame.v
+def _fitted(frame: Frame, width: int, height: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Y, U, V of a picture in the size of a panel."""
+    rows, columns = frame.y.shape
+    y = np.pad(frame.y, ((0, rows % 2), (0, columns % 2)), mode="edge")
+    if y.shape == (height, width):
+        return y, frame.u, frame.v
+    half = width // 2, height // 2
+    sizes = (width, height), half, half
+    planes = zip((y, frame.u, frame.v), sizes, strict=True)
+    return tuple(cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane, size in planes)
+
+
+def _caption(planes: list[np.ndarray], left: int, width: int, band: int, screen: Screen) -> None:
+    """Words, and a cell for every packet of the frame: green if it was used."""
+    shown, pitch = screen.shown, band // 2 + 2
+    cells = min(0 if screen.held else shown.packets or 0, width // 2 // pitch)
+    start = left + width - cells * pitch
+    status = "held" if screen.held else shown.status
+    _write(planes[0][:band, left : start - 4], f"{screen.caption}   {status}")
+    for cell in range(cells):
+        _fill(planes, start + cell * pitch, band // 4, band // 2, GREEN if cell < shown.used else RED)
 
 
 def _write(area: np.ndarray, text: str) -> None:
@@ -176,23 +214,18 @@ def _fill(planes: list[np.ndarray], left: int, top: int, side: int, color: tuple
         plane[top // 2 : (top + side) // 2, left // 2 : (left + side) // 2] = level
 
 
-def tell(
-    originals: Iterable[Frame],
-    received: Iterable[Frame],
-    shown: list[Shown],
-    caption: str,
-    write: Callable[[Frame], None],
-) -> Figures:
-    """Compose and write every picture, and measure on the way."""
-    figures = Figures()
-    for record in shown:
-        figures.count(record)
-    before = -1
-    for original, screen, record in pair(originals, received, shown):
-        held = record.index == before
-        before = record.index
-        figures.held += held
-        figures.psnr.append(psnr_yuv(original, screen))
-        figures.ssim.append(ssim_y(original, screen))
-        write(compose(original, screen, record, held, caption))
+def tell(originals: Iterable[Frame], runs: Sequence[Run], write: Callable[[Frame], None]) -> list[Figures]:
+    """Compose and write every picture from which on all runs show something, and measure on the way."""
+    figures = [Figures() for _ in runs]
+    for result, run in zip(figures, runs, strict=True):
+        for record in run.shown:
+            result.count(record)
+    for original, *screens in zip(originals, *map(watch, runs), strict=False):
+        if any(screen is None for screen in screens):
+            continue
+        for result, screen in zip(figures, screens, strict=True):
+            result.held += screen.held
+            result.psnr.append(psnr_yuv(original, screen.frame))
+            result.ssim.append(ssim_y(original, screen.frame))
+        write(compose(original, screens))
     return figures

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import av
 
-from lrae.experiments.demo import Programs, free_ports
+from lrae.experiments.demo_programs import Programs, free_ports
 
 ROOT = Path(__file__).parents[1]
 COMPOSE = (ROOT / "docker" / "compose.yaml").read_text()

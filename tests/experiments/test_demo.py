@@ -1,15 +1,30 @@
 """The demo pairs every source frame with what was on screen, and reports children that fail in one line."""
 
+import io
+import itertools
 import json
 
 import av
 import numpy as np
 import pytest
+from rich.console import Console
 
 from lrae.codec.types import Frame, VideoFormat
 from lrae.errors import LraeError, ModelError
 from lrae.experiments import demo
-from lrae.experiments.demo_video import Shown, compose, match, pair, read_events, side_by_side, tell
+from lrae.experiments.demo_programs import Programs, free_ports
+from lrae.experiments.demo_video import (
+    Run,
+    Screen,
+    Shown,
+    compose,
+    match,
+    panel_size,
+    read_events,
+    side_by_side,
+    tell,
+    watch,
+)
 from lrae.models.store import load_model
 
 
@@ -34,35 +49,49 @@ def test_frames_are_matched_by_number_and_capture_time_and_delays_measured():
 
 
 def test_a_source_frame_that_was_not_shown_stands_beside_the_one_that_stayed_on_screen():
-    originals = [flat(10 * n) for n in range(7)]
     shown = [Shown(index, 0.1, 2, 2) for index in (1, 2, 5)]
-    received = [flat(100 + one.index) for one in shown]
-    pairs = [(int(a.y[0, 0]), int(b.y[0, 0]), one.index) for a, b, one in pair(originals, received, shown)]
-    assert pairs == [(10, 101, 1), (20, 102, 2), (30, 102, 2), (40, 102, 2), (50, 105, 5), (60, 105, 5)]
+    screens = itertools.islice(watch(Run("", [flat(100 + one.index) for one in shown], shown)), 7)
+    seen = [screen and (int(screen.frame.y[0, 0]), screen.shown.index, screen.held) for screen in screens]
+    assert seen == [
+        None, (101, 1, False), (102, 2, False), (102, 2, True), (102, 2, True), (105, 5, False), (105, 5, True),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("size", [(63, 49), (64, 48), (200, 121), (17, 300)])
-def test_pictures_have_the_size_that_was_promised_and_both_frames_untouched(size):
-    wanted = side_by_side(VideoFormat(*size))
-    picture = compose(flat(50, size), flat(90, size), Shown(0, 0.1, 20, 3), False, "LRAE 1 kbit/s")
+def test_pictures_have_the_size_that_was_promised_and_all_frames_untouched(size):
+    wanted = side_by_side(VideoFormat(*size), 2)
+    screens = [Screen("LRAE 1 kbit/s", flat(level, size), Shown(0, 0.1, 20, 3), False) for level in (90, 120)]
+    picture = compose(flat(50, size), screens)
     assert picture.size == (wanted.width, wanted.height)
     assert picture.u.shape == (wanted.height // 2, wanted.width // 2)
-    band, middle = wanted.height - size[1] - size[1] % 2, wanted.width // 2
-    assert (picture.y[band:, :middle] == 50).all() and (picture.y[band:, middle:] == 90).all()
+    band, width = wanted.height - size[1] - size[1] % 2, wanted.width // 3
+    panels = [picture.y[band:, n * width : (n + 1) * width] for n in range(3)]
+    assert [set(panel.ravel()) for panel in panels] == [{50}, {90}, {120}]
     assert picture.y[:band].max() > (200 if size[0] > 60 else 16)
 
 
-def test_the_figures_count_what_was_shown_and_measure_what_was_on_screen():
+@pytest.mark.parametrize("size", [(1280, 720), (1919, 33), (4096, 16), (641, 4096)])
+def test_wide_pictures_are_scaled_down_in_the_video(size):
+    width, height = panel_size(size)
+    assert width <= 640 and width % 2 == height % 2 == 0 and height >= 2
+    picture = compose(flat(50, size), [Screen("", flat(90, size), Shown(0, 0.1, 2, 1), True)])
+    wanted = side_by_side(VideoFormat(*size), 1)
+    assert picture.size == (wanted.width, wanted.height) and picture.v.shape == (wanted.height // 2, wanted.width // 2)
+    assert set(picture.y[-height:, :width].ravel()) == {50} and set(picture.y[-height:, width:].ravel()) == {90}
+
+
+def test_the_figures_count_what_was_shown_and_measure_what_was_on_screen_in_each_run():
     shown = [Shown(0, 0.1, 2, 2), Shown(1, 0.2, 2, 1), Shown(3, 0.3, None, 0)]
+    late = [Shown(1, 0.5, 1, 1)]  # nothing on screen at first: measured from then on, in both runs
     written = []
-    frames = [flat(80), flat(80), flat(80), flat(81)]
-    figures = tell(frames, [flat(80), flat(80), flat(80)], shown, "caption", written.append).summary()
-    assert len(written) == 4
-    assert {key: figures[key] for key in ("shown", "complete", "partial", "extrapolated", "held")} == {
-        "shown": 3, "complete": 1, "partial": 1, "extrapolated": 1, "held": 1,
-    }  # fmt: skip
-    assert figures["delay_ms_p50"] == pytest.approx(200)
-    assert 80 < figures["psnr_yuv"] < 100
+    runs = [Run("a", [flat(80), flat(80), flat(80)], shown), Run("b", [flat(90)], late)]
+    first, second = (f.summary() for f in tell([flat(80), flat(80), flat(80), flat(81)], runs, written.append))
+    assert len(written) == 3
+    counts = ("shown", "complete", "partial", "extrapolated", "held")
+    assert [first[key] for key in counts] == [3, 1, 1, 1, 1]
+    assert [second[key] for key in counts] == [1, 1, 0, 0, 2]
+    assert first["delay_ms_p50"] == pytest.approx(200) and second["delay_ms_p50"] == pytest.approx(500)
+    assert 80 < first["psnr_yuv"] < 100 and second["psnr_yuv"] < 60
 
 
 def test_a_line_that_was_cut_off_does_not_spoil_the_statistics(tmp_path):
@@ -72,14 +101,14 @@ def test_a_line_that_was_cut_off_does_not_spoil_the_statistics(tmp_path):
 
 
 def test_free_ports_differ():
-    assert len(set(demo.free_ports(5))) == 5
+    assert len(set(free_ports(5))) == 5
 
 
 def test_a_child_that_fails_is_one_line_and_none_is_left_behind(tmp_path, monkeypatch):
     (tmp_path / "bad_child.py").write_text("def main():\n    raise SystemExit('error: no such thing')\n")
     (tmp_path / "slow_child.py").write_text("import time\ndef main():\n    time.sleep(60)\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with pytest.raises(LraeError, match="the sender failed: no such thing"), demo.Programs(tmp_path) as programs:
+    with pytest.raises(LraeError, match="the sender failed: no such thing"), Programs(tmp_path) as programs:
         programs.start("receiver", "slow_child")
         slow = programs._running["receiver"]
         programs.start("sender", "bad_child")
@@ -104,16 +133,28 @@ def test_bad_arguments_are_one_line_before_anything_starts(arguments, capsys, mo
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_three_processes_carry_a_video_through_loss(tmp_path, capsys):
+def test_the_table_has_a_column_for_each_run():
+    figures = tell([flat(80)] * 2, [Run(name, [flat(80)], [Shown(0, 0.1, 2, 2)]) for name in "ab"], lambda frame: None)
+    sums = {"sent": 1, "dropped": 0, "kbps": 9.6, "packets_sent": 4, "packets_lost": 1, "loss": 0.25}
+    results = {impute: one.summary() | sums for impute, one in zip(demo.RUNS, figures, strict=True)}
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(demo.closing_table(results, "title"))
+    text = console.export_text()
+    assert "without imputation" in text and text.count("1 of 4 (25.0%)") == text.count("10 kbit/s") == 2
+
+
+def test_a_video_is_carried_through_loss_without_and_with_imputation(tmp_path, capsys):
     try:
         load_model("m")
     except ModelError:
         pytest.skip("no shipped weights")
     output, figures = tmp_path / "demo.mp4", tmp_path / "demo.json"
-    arguments = ["--input", "synthetic:96x64@10x12", "--delay", "5", "--output", str(output)]
-    assert demo.main([*arguments, "--json", str(figures)]) == 0
-    result = json.loads(figures.read_text())
-    assert 1 <= result["shown"] <= 12 and result["packets_sent"] > 0
+    arguments = ["--input", "synthetic:96x64@10x8", "--delay", "5", "--output", str(output)]
+    assert demo.main([*arguments, "--classifier", "none", "--json", str(figures)]) == 0
+    results = json.loads(figures.read_text())["runs"]
+    assert list(results) == ["zero", "full"]
+    assert all(1 <= result["shown"] <= 8 and result["packets_sent"] > 0 for result in results.values())
     with av.open(str(output)) as container:
-        assert 1 <= len(list(container.decode(video=0))) <= 12
+        pictures = [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
+    assert 1 <= len(pictures) <= 8 and pictures[0].shape == (64 + 20, 3 * 96)
     assert "PSNR-YUV" in capsys.readouterr().out
