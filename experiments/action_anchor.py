@@ -28,7 +28,7 @@ class AnchorConfig:
     """name, crf: as in lrae.experiments.anchors."""
 
     name: str = "x264-veryfast"
-    crf: float = 29
+    crf: float = 36
     frames: int = 150
 
 

@@ -129,14 +129,15 @@ def table(result: dict) -> Table:
     """For people."""
     title = f"Clips labelled right (share of the time), {result['clips']} clips of {result['recordings']} recordings"
     told = Table(title=f"{title}, {result['folds']} folds", title_justify="left")
-    told.add_column("packets lost")
+    told.add_column("packets lost", justify="right")
+    for name in result["accuracy"]:
+        told.add_column(name, justify="right")
     for loss in LOSSES:
-        told.add_column(f"{loss:.0%}", justify="right")
-    for name, row in result["accuracy"].items():
-        told.add_row(name, *(f"{right['clip']:.1%} ({right['time']:.0%})" for right in row.values()))
+        cells = (row[f"{loss:g}"] for row in result["accuracy"].values())
+        told.add_row(f"{loss:.0%}", *(f"{right['clip']:.1%} ({right['time']:.0%})" for right in cells))
     drop = 100 * result["drop"][TARGET]
     told.caption = (
-        f"{float(TARGET):.0%} loss against none: {drop:+.1f} points fewer clips; mean rate LRAE "
-        f"{result['kbps']['lrae']:.0f}, H.264 {result['kbps']['h264']:.0f} kbit/s"
+        f"at {float(TARGET):.0%} loss {abs(drop):.1f} points {'fewer' if drop >= 0 else 'more'} clips than at none; "
+        f"mean rate LRAE {result['kbps']['lrae']:.0f}, H.264 {result['kbps']['h264']:.0f} kbit/s"
     )
     return told

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lrae.codec import model_hash
+from lrae.codec.types import LAYOUTS
 from lrae.errors import ConfigError, SinkError
 from lrae.experiments.action_head import accuracy, calibrate, fit, held_out
 from lrae.experiments.action_streams import OTHERS, Item, StreamConfig, collect, find_items
@@ -56,7 +57,7 @@ def classify(
         "clips": {name: counts[name] for name in classes},
         "others": counts[OTHERS],
         "recordings": len({item.group for item in own[0]}),
-        "streams": {**asdict(config), "weights": model_hash(config.model)},
+        "streams": {**asdict(config), "layout": LAYOUTS[config.layout], "weights": model_hash(config.model)},
         "held_out": {"folds": folds, "accuracy": accuracy(*own, classes), **settings},
         "date": datetime.now(UTC).date().isoformat(),
     }
