@@ -37,6 +37,7 @@ class FrameEncoder:
     interval: seconds of computing per frame that replays have to fit in, beside encoding; None: no limit.
     clock: seconds, to measure computing time with. skipped: frames left out to keep the rate.
     replayed: frames decoded again because the receiver had not got all of them.
+    reference: what is known of the receiver.
     patience: unconfirmed frames from which tiles are coded without prediction where damage is to be expected (layout
     tiles only; less where fewer frames are kept); None: never. seed: of the losses that the sender imagines then.
     """
@@ -59,15 +60,13 @@ class FrameEncoder:
         self._encoder = encoder
         self._q = q
         self._packets, self._layout = packets, layout
-        self._tracker = ReferenceTracker(
-            encoder.initial_state(), int(min(high, max(low, HISTORY_PIXELS / pixels)))
-        )
+        self.reference = ReferenceTracker(encoder.initial_state(), int(min(high, max(low, HISTORY_PIXELS / pixels))))
         self._number = first_number
         self._time = 0.0
         self._interval, self._clock = interval, clock
         self._credit = MAX_CREDIT
         self._encode_time = self._pass_time = 0.0
-        self._patience = math.inf if patience is None or layout != TILES else patience
+        self._patience = patience if layout == TILES else None
         self._refresher: Refresher | None = None
         self._rng = np.random.default_rng(seed)
 
@@ -75,7 +74,7 @@ class FrameEncoder:
         """The next frame, predicted from what the receiver has as far as `news` tell. None: skipped."""
         self._resync(news)
         self._watch()
-        intra = news.intra_wanted or self._tracker.needs_intra
+        intra = news.intra_wanted or self.reference.needs_intra
         interval = min(MAX_INTERVAL, max(0.0, frame.time - self._time))
         self._time = frame.time
         q = self._q.choose(intra, interval) if isinstance(self._q, RateControl) else self._q
@@ -91,20 +90,20 @@ class FrameEncoder:
                 encoded, after, q = self._encode(frame, self._q.fitting(True), intra, news.loss)
             self._q.update(intra, q, size_bits(encoded))
         self._encode_time += 0.1 * (self._clock() - start - self._encode_time)
-        self._tracker.sent(encoded, after)
+        self.reference.sent(encoded, after)
         if self._refresher is not None:
-            self._refresher.sent(encoded, news.loss)
+            self._refresher.sent(encoded, after, news.loss)
         self._number = wrap(self._number + 1)
         return encoded
 
     def _encode(self, frame: Frame, q: int, intra: bool, loss: float) -> tuple[EncodedFrame, object, int]:
         """(frame, state, q used). What does not fit its packets is tried as an intra frame, then coarser."""
-        tracker, state = self._tracker, self._tracker.state
+        tracker, state = self.reference, self.reference.state
         room = MTU - DATA_OVERHEAD
         while True:
             repair = min(MAX_EXPOSED, len(tracker) + 1)
             copies = side_copies(loss, intra)
-            refresh = frozenset() if intra or self._refresher is None else self._refresher.choose(state, step_of(q))
+            refresh = frozenset() if intra or self._refresher is None else self._refresher.choose(frame.y, step_of(q))
             hints = EncodeHints(intra, self._packets, self._layout, copies, room, loss, repair, refresh)
             encoded, after = self._encoder.encode(state, frame, self._number, q, hints, tracker.number)
             if max(map(len, encoded.payloads)) <= room:
@@ -118,25 +117,24 @@ class FrameEncoder:
     def _watch(self) -> None:
         """Starts to imagine receivers when nothing is heard, and stops when the real one is. They start in the last
         state that is known, or else the oldest one kept, as if nothing since had arrived."""
-        silent = len(self._tracker) >= self._patience or self._tracker.forgotten
-        if not silent:
+        if self._patience is None or (len(self.reference) < self._patience and not self.reference.forgotten):
             self._refresher = None
-        elif self._refresher is None and not self._tracker.needs_intra:
-            self._refresher = Refresher(self._encoder, self._tracker.oldest, self._rng)
+        elif self._refresher is None and not self.reference.needs_intra:
+            self._refresher = Refresher(self._encoder, self.reference.oldest, self._rng)
 
     def _resync(self, news: News) -> None:
         """Replays a loss if there is time; if not, time is saved up and the codec bears the mismatch."""
         for number, used in news.confirmed:
-            self._tracker.confirm(number, used)
+            self.reference.confirm(number, used)
         if self._interval is not None:
             spare = max(self._interval - self._encode_time, MIN_SHARE * self._interval)
             self._credit = min(MAX_CREDIT, self._credit + spare)
-        cost = self._tracker.replay_cost
-        if not cost or news.intra_wanted or self._tracker.needs_intra:
+        cost = self.reference.replay_cost
+        if not cost or news.intra_wanted or self.reference.needs_intra:
             return
         if self._interval is None or cost * self._pass_time <= self._credit:
             start = self._clock()
-            self.replayed += self._tracker.resync(self._encoder.state_after)
+            self.replayed += self.reference.resync(self._encoder.state_after)
             self._pass_time = (self._clock() - start) / cost
             self._credit = max(0.0, self._credit - self._pass_time * cost)
 

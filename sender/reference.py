@@ -25,13 +25,19 @@ class _Unconfirmed:
     stale: bool = False  # `used` is known and not what `after` was computed with
 
     @property
+    def renews(self) -> bool:
+        """An intra frame that arrived whole, as far as we know: nothing before it matters."""
+        return self.encoded.header.intra and self.used in (None, self.complete)
+
+    @property
     def complete(self) -> frozenset[int]:
         return frozenset(range(self.encoded.header.packets))
 
 
 class ReferenceTracker:
     """Keeps at most `limit` frames that may matter. Once frame n and all before it, since the last intra frame that
-    arrived whole, are confirmed and resync() has run, the state kept for n is the receiver's.
+    arrived whole, are confirmed and resync() has run, the state kept for n is the receiver's. Where that cannot come
+    true any more, an intra frame is asked for when feedback is there, once in `limit` frames.
 
     initial: the receiver's state before the first frame.
     """
@@ -40,23 +46,29 @@ class ReferenceTracker:
         self.state = initial  # what the next frame is to be predicted from
         self.number = 0  # the frame after which `state` stands
         self.needs_intra = True
-        self.forgotten = False  # a frame that still matters had to be dropped: what is confirmed now tells nothing
         self.oldest = initial  # the state before the oldest frame kept
+        self._known = True  # it is the receiver's
         self._limit = limit
+        self._age = 0  # frames since the last intra frame
         self._frames: deque[_Unconfirmed] = deque()
 
     def __len__(self) -> int:
         return len(self._frames)
 
+    @property
+    def forgotten(self) -> bool:
+        """A frame was dropped that still matters: its fate was not told, and no intra frame has made up for it."""
+        return not self._known and not any(frame.renews for frame in self._frames)
+
     def sent(self, encoded: EncodedFrame, after: State) -> None:
         """`encoded` is on its way; `after`: the state of a receiver that gets all of it."""
+        self._age += 1
         if encoded.header.intra:
-            self.forgotten = self.needs_intra = False
+            self.needs_intra, self._age = False, 0
         self._frames.append(_Unconfirmed(encoded, after))
         self.state, self.number = after, encoded.header.number
         if len(self._frames) > self._limit:
-            self.oldest = self._frames.popleft().after
-            self.forgotten = self.forgotten or self._last_intra() is None
+            self.oldest, self._known = self._frames.popleft().after, False
 
     def confirm(self, number: int, used: frozenset[int]) -> None:
         """The receiver has decoded frame `number` from the payloads `used` (none: extrapolated).
@@ -68,7 +80,8 @@ class ReferenceTracker:
             return
         frame.used = used
         frame.stale = used != frame.complete
-        if self.forgotten or (not used and frame is self._last_intra()):
+        lost = not used and frame is self._last_intra()
+        if lost or (self.forgotten and self._age >= self._limit):  # not at once: intra frames must not follow in a row
             self.needs_intra = True
         self._drop_known()
 
@@ -100,7 +113,7 @@ class ReferenceTracker:
         """Index of the first loss to replay. What was before an intra frame matters only if that arrived in part."""
         first = None
         for index, frame in enumerate(self._frames):
-            if frame.encoded.header.intra and frame.used in (None, frame.complete):
+            if frame.renews:
                 first = None
             elif frame.stale and first is None:
                 first = index
@@ -108,8 +121,10 @@ class ReferenceTracker:
 
     def _drop_known(self) -> None:
         """Drops the frames at the front that no replay will need."""
-        whole = next((f for f in self._frames if f.encoded.header.intra and f.used == f.complete), None)
-        while self._frames and whole is not None and self._frames[0] is not whole:
-            self._frames.popleft()
+        whole = next((f for f in reversed(self._frames) if f.encoded.header.intra and f.used == f.complete), None)
+        if whole is not None:
+            self._known = True
+            while self._frames[0] is not whole:
+                self._frames.popleft()
         while self._frames and self._frames[0].used is not None and not self._frames[0].stale:
             self.oldest = self._frames.popleft().after

@@ -146,7 +146,7 @@ def test_loss_on_both_ways_never_stops_the_stream_and_resync_makes_frames_exact_
     assert len(w.shown) >= 145
     assert w.encoder.replayed > 0
     assert any(r.header is None for r, _ in w.shown), "some frames were lost whole"
-    assert w.encoder._tracker.needs_intra is False
+    assert w.encoder.reference.needs_intra is False
     assert abs(w.sender.loss - 0.2) < 0.12
 
 
