@@ -22,7 +22,7 @@ from lrae.sender.refresh import Refresher
 HISTORY_PIXELS = 64e6  # of all states kept: about 0.4 GB of them in fp32
 HISTORY_FRAMES = 8, 48  # least and most unconfirmed frames kept
 SIDE_LOSS = {False: 1e-2, True: 1e-4}  # how often inter and intra frames may lose all copies of it
-PATIENCE = 16  # unconfirmed frames from which tiles are refreshed
+PATIENCE = 16  # frames without news after which tiles are refreshed
 MAX_EXPOSED = 12  # frames that a loss spoils, at most, in what spare motion is worth
 TOO_BIG = 1.5  # an intra frame this many times over its target is encoded again
 MAX_INTERVAL = 0.5  # seconds; a longer pause between frames saves up no more bits
@@ -38,8 +38,8 @@ class FrameEncoder:
     clock: seconds, to measure computing time with. skipped: frames left out to keep the rate.
     replayed: frames decoded again because the receiver had not got all of them.
     reference: what is known of the receiver.
-    patience: unconfirmed frames from which tiles are coded without prediction where damage is to be expected (layout
-    tiles only; less where fewer frames are kept); None: never. seed: of the losses that the sender imagines then.
+    patience: frames without news after which tiles are coded without prediction where damage is to be expected (layout
+    tiles only), None: never. seed: of the losses that the sender imagines then.
     """
 
     def __init__(
@@ -67,13 +67,14 @@ class FrameEncoder:
         self._credit = MAX_CREDIT
         self._encode_time = self._pass_time = 0.0
         self._patience = patience if layout == TILES else None
+        self._silent = 0
         self._refresher: Refresher | None = None
         self._rng = np.random.default_rng(seed)
 
     def encode(self, frame: Frame, news: News) -> EncodedFrame | None:
         """The next frame, predicted from what the receiver has as far as `news` tell. None: skipped."""
         self._resync(news)
-        self._watch()
+        self._watch(bool(news.confirmed))
         intra = news.intra_wanted or self.reference.needs_intra
         interval = min(MAX_INTERVAL, max(0.0, frame.time - self._time))
         self._time = frame.time
@@ -114,12 +115,13 @@ class FrameEncoder:
                 q = max(0, q - COARSER)
             intra = True  # new scenes are cheaper without motion
 
-    def _watch(self) -> None:
-        """Starts to imagine receivers when nothing is heard, and stops when the real one is. They start in the last
-        state that is known, or else the oldest one kept, as if nothing since had arrived."""
-        if self._patience is None or (len(self.reference) < self._patience and not self.reference.forgotten):
+    def _watch(self, heard: bool) -> None:
+        """Imagines receivers when nothing has been heard of the real one for a while. They start in the last state
+        that is known, or else the oldest one kept, as if nothing since had arrived."""
+        self._silent = 0 if heard else self._silent + 1
+        if heard or self.reference.needs_intra:
             self._refresher = None
-        elif self._refresher is None and not self.reference.needs_intra:
+        if self._refresher is None and self._patience is not None and self._silent >= self._patience:
             self._refresher = Refresher(self._encoder, self.reference.oldest, self._rng)
 
     def _resync(self, news: News) -> None:
