@@ -34,7 +34,7 @@ def encode(encoder, frames, q=30, **hints):
     """[(encoded, state before, state after)] of a clip."""
     state, out = encoder.initial_state(), []
     for number, frame in enumerate(frames):
-        encoded, _ = encoder.encode(state, frame, number, q, EncodeHints(intra=number == 0, **hints))
+        encoded, after = encoder.encode(state, frame, number, q, EncodeHints(intra=number == 0, **hints))
         out.append((encoded, state, after))
         state = after
     return out
