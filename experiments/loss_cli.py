@@ -1,4 +1,4 @@
-"""The subcommands of lrae-bench that lose packets: loss, impute, recovery, progressive."""
+"""The subcommands of lrae-bench that lose packets: loss, impute, recovery, progressive, utility."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from lrae.codec.types import IMPUTE, LAYOUTS, MAX_PACKETS, TILES
-from lrae.experiments import concealment, loss_rates, progressive, recovery
+from lrae.experiments import concealment, loss_rates, progressive, recovery, utility
 from lrae.experiments.arguments import count, levels, names_of, rates
 from lrae.experiments.clips import find_clips
 from lrae.experiments.loss import Condition
@@ -20,6 +20,7 @@ from lrae.experiments.loss_tables import (
     plot_progressive,
     progressive_tables,
     recovery_tables,
+    utility_tables,
 )
 from lrae.experiments.pool import progress
 
@@ -73,6 +74,11 @@ def add_commands(commands, common: argparse.ArgumentParser) -> None:
     sub.add_argument("--packets", type=_packets, default=8, metavar="K", help="packets per frame (default 8)")
     sub.add_argument("--layouts", type=names_of(LAYOUTS), default=LAYOUTS, help=f"of {', '.join(LAYOUTS)}")
     sub.add_argument("--plot", type=Path, metavar="FILE.png")
+
+    sub = commands.add_parser("utility", parents=shared, help="what losing a packet does, against guesses")
+    sub.set_defaults(run=run_utility)
+    sub.add_argument("--packets", type=_packets, default=8, metavar="K", help="packets per frame (default 8)")
+    sub.add_argument("--classifier", default="actions", help="name of shipped weights or a file (default actions)")
 
 
 def _packets(text: str) -> int:
@@ -142,4 +148,13 @@ def run_progressive(args: argparse.Namespace, console: Console) -> dict:
         console.print(table)
     if args.plot:
         plot_progressive(result, args.plot)
+    return result
+
+
+def run_utility(args: argparse.Namespace, console: Console) -> dict:
+    """`lrae-bench utility`: measure and print."""
+    clips = find_clips(args.clips or "sample")
+    result = utility.measure(clips, args.frames, args.q, args.packets, classifier=args.classifier, **_shared(args))
+    for table in utility_tables(result):
+        console.print(table)
     return result

@@ -134,3 +134,15 @@ def plot_progressive(result: dict, path: Path) -> None:
         for axes in (over_k, over_bytes):
             axes.grid(True, alpha=0.3)
             axes.legend()
+
+
+def utility_tables(result: dict) -> list[Table]:
+    """Rank correlations of every guess with every effect; times."""
+    tables = []
+    for key, words in (("rank", "all packets of a clip"), ("within", "the packets of a frame")):
+        effects = list(next(iter(result[key].values())))
+        rows = [[name, *(f"{values[effect]:.2f}" for effect in effects)] for name, values in result[key].items()]
+        tables.append(make_table(f"Rank correlation with the effect of a loss: {words}", ("", *effects), rows))
+    times = result["times"]
+    tables[-1].caption = f"live: {times['utility_ms']:.2f} ms, {times['share']:.1%} of the time of encoding"
+    return tables

@@ -122,8 +122,12 @@ def learned():
 
 def equal(a, b) -> bool:
     """Bit by bit."""
-    tensors = zip((a.packed, a.memory, *a.planes), (b.packed, b.memory, *b.planes), strict=True)
-    same = all(np.array_equal(x.float().numpy(), y.float().numpy()) for x, y in tensors)
+
+    def tensors(s):
+        recall = () if s.recall is None else (s.recall.h, s.recall.c, s.recall.doubt)
+        return [t.float().numpy() for t in (s.packed, s.memory, *s.planes, *recall) if t is not None]
+
+    same = all(np.array_equal(x, y) for x, y in zip(tensors(a), tensors(b), strict=True))
     moved = [None if s.motion is None else s.motion.vectors.tolist() for s in (a, b)]
     return same and np.array_equal(a.luma, b.luma) and moved[0] == moved[1] and a.number == b.number
 
