@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from lrae.codec.types import Frame, VideoFormat
+from lrae.codec.y4m import frame_bytes, header
 from lrae.errors import LraeError, ModelError
 from lrae.experiments import demo
 from lrae.experiments.demo_programs import Programs, free_ports
@@ -143,18 +144,48 @@ def test_the_table_has_a_column_for_each_run():
     assert "without imputation" in text and text.count("1 of 4 (25.0%)") == text.count("10 kbit/s") == 2
 
 
-def test_a_video_is_carried_through_loss_without_and_with_imputation(tmp_path, capsys):
+def events(path, *lines):
+    path.write_text("".join(json.dumps({"event": event, **more}) + "\n" for event, more in lines))
+
+
+def test_the_clip_goes_through_twice_and_both_are_shown_beside_the_original(tmp_path, monkeypatch, capsys):
+    def transmit(args, original, video, seconds, impute, folder, report):
+        """What the programs leave behind; without imputation the second frame of four never came."""
+        shown = (0, 2, 3) if impute == "zero" else (0, 1, 2, 3)
+        frames = list(demo.frames_of(original))
+        with (folder / "received.y4m").open("wb") as stream:
+            stream.write(header(video) + b"".join(frame_bytes(frames[n]) for n in shown))
+        fate = {"packets": 2, "used": 1, "label": None, "label_confidence": None}
+        sent = [("sent", {"number": n, "capture": 5 + n / 10}) for n in range(4)]
+        events(folder / "sender.jsonl", *sent, ("sender-summary", {"frames": 4, "kbps": 9, "dropped": 0, "skipped": 0}))
+        events(folder / "receiver.jsonl", *(("shown", {"number": n, "time": 5.2 + n / 10, **fate}) for n in shown))
+        events(folder / "channel.jsonl", ("channel-summary", {"up": {"sent": 8, "lost": 2}}))
+        report(folder / "receiver.jsonl")
+
+    monkeypatch.setattr(demo, "transmit", transmit)
+    output, figures = tmp_path / "demo.mp4", tmp_path / "demo.json"
+    assert demo.main(["--input", "synthetic:96x64@10x4", "--output", str(output), "--json", str(figures)]) == 0
+    runs = json.loads(figures.read_text())["runs"]
+    assert [(name, run["held"], run["shown"], run["loss"]) for name, run in runs.items()] == [
+        ("zero", 1, 3, 0.25), ("full", 0, 4, 0.25),
+    ]  # fmt: skip
+    assert runs["zero"]["psnr_yuv"] < runs["full"]["psnr_yuv"] == 100
+    with av.open(str(output)) as container:
+        pictures = [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
+    assert [picture.shape for picture in pictures] == [(64 + 20, 3 * 96)] * 4
+    assert "without imputation" in capsys.readouterr().out
+
+
+def test_three_processes_carry_a_video_through_loss_with_the_concealment_that_was_named(tmp_path):
     try:
         load_model("m")
     except ModelError:
         pytest.skip("no shipped weights")
-    output, figures = tmp_path / "demo.mp4", tmp_path / "demo.json"
-    arguments = ["--input", "synthetic:96x64@10x8", "--delay", "5", "--output", str(output)]
-    assert demo.main([*arguments, "--classifier", "none", "--json", str(figures)]) == 0
-    results = json.loads(figures.read_text())["runs"]
-    assert list(results) == ["zero", "full"]
-    assert all(1 <= result["shown"] <= 8 and result["packets_sent"] > 0 for result in results.values())
-    with av.open(str(output)) as container:
-        pictures = [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
-    assert 1 <= len(pictures) <= 8 and pictures[0].shape == (64 + 20, 3 * 96)
-    assert "PSNR-YUV" in capsys.readouterr().out
+    arguments = ["--input", "synthetic:96x64@10x12", "--delay", "5", "--classifier", "none"]
+    args = demo.build_parser().parse_args(arguments)
+    video, count = demo.record(args, tmp_path / "original.y4m")
+    seen = []
+    demo.transmit(args, tmp_path / "original.y4m", video, 1.2, "zero", tmp_path, seen.append)
+    shown = read_events(tmp_path / "receiver.jsonl")["shown"]
+    assert count == 12 and 1 <= len(shown) <= 12 and seen
+    assert len(list(demo.frames_of(tmp_path / "received.y4m"))) == len(shown)
