@@ -13,7 +13,7 @@ import numpy as np
 
 from lrae.codec import conceal
 from lrae.codec.entropy import best_curve, packet_lattice
-from lrae.codec.motion_field import CELL
+from lrae.codec.motion_field import CELL, MotionField
 from lrae.codec.state import CodedFrame, State
 from lrae.codec.tiles import CELLS, TILE, regions
 from lrae.codec.types import PROGRESSIVE, TILES, EncodedFrame
@@ -22,13 +22,14 @@ from lrae.models.rates import step_of
 
 EVERY = 4  # pixels between those that are looked at, both ways
 QUARTER = np.float32(0.25)  # of a pixel: the unit of vectors
+VECTOR_WEIGHT = np.float32(2.0)  # of a quarter-pel against a grey level of a mean, about as the features weigh them
 
 
 class Utility(NamedTuple):
     """Of each packet, float64 [K]; what losing it alone would cause at once.
 
-    quality: squared error of luma, summed over the picture. evidence: that of the means of 8x8 pixels, which is what
-    a classifier sees of it (lrae.codec.features).
+    quality: squared error of luma, summed over the picture. evidence: how wrong the means and the motion of cells
+    would be, which is what a classifier sees of them (lrae.codec.features), summed over the picture.
     """
 
     quality: np.ndarray
@@ -49,37 +50,43 @@ def utility(encoded: EncodedFrame, before: State, after: State) -> Utility:
         energy = np.square(coded.levels, dtype=np.float64) * step_of(header.q) ** 2
         found = np.bincount(lattice.reshape(-1), energy.reshape(-1), header.packets)
         return Utility(found, found)
-    error = cv2.subtract(_samples(after.luma), concealed(coded, before, header.packets), dtype=cv2.CV_32F)
+    moved, wrong = _samples(before.luma), np.float32(0)
+    if not coded.intra:
+        vectors = concealing(coded, before.motion, header.packets)
+        moved = _moved(before.luma, vectors)
+        wrong = np.abs(vectors - coded.motion.vectors).sum(-1) * VECTOR_WEIGHT
+    error = cv2.subtract(_samples(after.luma), moved, dtype=cv2.CV_32F)
     means = cv2.resize(error, (columns * CELLS, rows * CELLS), interpolation=cv2.INTER_AREA)
-    found = []
-    for each in (error, means):
-        squares = cv2.resize(cv2.multiply(each, each), (columns, rows), interpolation=cv2.INTER_AREA)
-        found.append([region.take(squares).sum(dtype=np.float64) for region in regions(rows, columns, header.packets)])
-    return Utility(*(np.array(values) * BLOCK**2 for values in found))
+    squares = cv2.resize(cv2.multiply(error, error), (columns, rows), interpolation=cv2.INTER_AREA)
+    dealt = regions(rows, columns, header.packets)
+    quality = [region.take(squares).sum(dtype=np.float64) * BLOCK**2 for region in dealt]
+    evidence = [region.take(np.abs(means) + wrong, CELLS).sum(dtype=np.float64) for region in dealt]
+    return Utility(np.array(quality), np.array(evidence))
 
 
-def concealed(coded: CodedFrame, before: State, packets: int) -> np.ndarray:
-    """What a receiver in `before` shows where its packet is lost, as if the rows of tiles above and below had arrived:
-    luma uint8 [H/EVERY, W/EVERY]."""
-    if coded.intra or (packets == 1 and before.motion is None):
-        return _samples(before.luma)
+def concealing(coded: CodedFrame, last: MotionField | None, packets: int) -> np.ndarray:
+    """The vectors by which a receiver moves what it lost with one packet of an inter frame, as if the rows of tiles
+    above and below had arrived: float32 [H/8, W/8, 2]. last: the motion of the frame before."""
+    own = coded.motion.vectors
+    before = np.zeros_like(own) if last is None else last.vectors
     if packets == 1:
-        vectors = before.motion.vectors
-    else:
-        own = coded.motion.vectors
-        thin = own[:, ::2]  # where whole rows are lost, columns of cells know nothing of one another
-        last = None if before.motion is None else before.motion.vectors[:, ::2]
-        odd = np.arange(len(own)) // (TILE * CELLS) % 2 == 1
-        lost = [np.broadcast_to(gone[:, None], thin.shape[:2]) for gone in (odd, ~odd)]
-        vectors = np.where(odd[:, None, None], *(conceal.guess(thin, gone, last) for gone in lost)).repeat(2, 1)
-        if coded.spare is not None:
-            spared = coded.spare.tiles.repeat(TILE * CELLS, 0).repeat(TILE * CELLS, 1)[: len(own), : own.shape[1]]
-            vectors = np.where(spared[..., None], coded.spare.motion.vectors, vectors)
-    height, width = before.luma.shape
+        return before.astype(np.float32)
+    thin = own[:, ::2]  # where whole rows are lost, columns of cells know nothing of one another
+    odd = np.arange(len(own)) // (TILE * CELLS) % 2 == 1
+    lost = [np.broadcast_to(gone[:, None], thin.shape[:2]) for gone in (odd, ~odd)]
+    vectors = np.where(odd[:, None, None], *(conceal.guess(thin, gone, before[:, ::2]) for gone in lost)).repeat(2, 1)
+    if coded.spare is not None:
+        spared = coded.spare.tiles.repeat(TILE * CELLS, 0).repeat(TILE * CELLS, 1)[: len(own), : own.shape[1]]
+        vectors = np.where(spared[..., None], coded.spare.motion.vectors, vectors)
+    return vectors.astype(np.float32)
+
+
+def _moved(luma: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """_samples() of the picture moved by the vectors of its cells."""
     where = (vectors * QUARTER).repeat(CELL // EVERY, 0).repeat(CELL // EVERY, 1)
-    where[..., 0] += np.arange(EVERY // 2, width, EVERY, dtype=np.float32)
-    where[..., 1] += np.arange(EVERY // 2, height, EVERY, dtype=np.float32)[:, None]
-    return cv2.remap(before.luma, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    where[..., 0] += np.arange(EVERY // 2, luma.shape[1], EVERY, dtype=np.float32)
+    where[..., 1] += np.arange(EVERY // 2, luma.shape[0], EVERY, dtype=np.float32)[:, None]
+    return cv2.remap(luma, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _samples(luma: np.ndarray) -> np.ndarray:

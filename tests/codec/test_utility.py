@@ -63,7 +63,7 @@ def test_a_picture_that_stands_still_has_packets_worth_next_to_nothing():
         encoded, after = encoder.encode(before, frame, number, 30, EncodeHints(packets=K))
         found = utility(encoded, before, after)
         assert found.quality.max() < 3 * before.luma.size / K  # a grey level or two a pixel
-        assert np.all(found.evidence <= found.quality + 1e-3)
+        assert found.evidence.max() < before.luma.size / 64 / K  # a grey level a cell
         before = after
 
 
