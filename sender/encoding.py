@@ -93,7 +93,10 @@ class FrameEncoder:
         self._encode_time += 0.1 * (self._clock() - start - self._encode_time)
         self.reference.sent(encoded, after)
         if self._refresher is not None:
+            start = self._clock()
             self._refresher.sent(encoded, after, news.loss)
+            if self._interval is not None and self._encode_time + self._clock() - start > self._interval:
+                self._refresher.lighten()
         self._number = wrap(self._number + 1)
         return encoded
 

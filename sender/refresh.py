@@ -54,6 +54,11 @@ class Refresher:
         errors = [_tile_sums((self._encoder.picture(state).y - sound) ** 2) for state in self._states]
         self._damage = self._damage + np.mean(errors, 0).reshape(-1)
 
+    def lighten(self) -> None:
+        """Imagines one receiver less, down to one: each takes a decoder pass a frame."""
+        if len(self._states) > 1:
+            self._states.pop()
+
     def choose(self, luma: np.ndarray, step: float) -> frozenset[int]:
         """Tiles, in raster order, to code without prediction in the next frame.
 

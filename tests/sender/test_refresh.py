@@ -100,6 +100,21 @@ def test_tiles_that_nobody_has_are_all_refreshed_but_not_in_one_frame(fake_codec
     assert frozenset().union(*chosen) == frozenset(range(4))
 
 
+def test_a_live_sender_that_has_no_time_imagines_fewer_receivers(asked):
+    passes = []
+    state_after, asked.state_after = asked.state_after, lambda *a: passes.append(1) or state_after(*a)
+    counts = []
+
+    def news(n):
+        counts.append(len(passes))
+        return whole(0) if n == 1 else ()
+
+    clock = iter(range(10_000))
+    run(asked, 12, news, patience=0, interval=0.5, clock=lambda: float(next(clock)))
+    each = np.diff(counts) - 1  # the toy's encoder calls it once itself
+    assert each[2] > each[-1] == 1
+
+
 def test_more_texture_and_finer_steps_cost_more():
     flat = np.full((64, 64), 100, np.uint8)
     rough = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
