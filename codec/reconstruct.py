@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -17,7 +16,6 @@ from lrae.codec.tiles import Rectangle
 from lrae.codec.types import IMPUTE
 from lrae.errors import ConfigError
 from lrae.models.blocks import BLOCK, COEFFICIENTS, PACKED, clip, from_blocks, pack, padded, unpack
-from lrae.models.imputer import next_doubt
 from lrae.models.rates import step_of
 from lrae.models.store import Model
 from lrae.models.tables import TRANSFORMS
@@ -41,7 +39,9 @@ class Reconstructor:
         tails = self.network.g_c.tail, self.network.g_s.tail
         touched = any(bool(p.any()) for tail in tails for p in tail.parameters())
         self.idle = not touched and self.network.g_a is None
-        self.imputer = self.network.imputer if impute in ("still", "full") else None
+        self.imputer = None
+        if self.network.imputer is not None and impute in ("still", "full"):
+            self.imputer = self.network.imputer.float()
 
     def grey(self) -> State:
         """The state before any frame."""
@@ -62,23 +62,30 @@ class Reconstructor:
 
     def after(self, state: State, coded: CodedFrame, number: int) -> State:
         """The state after a frame of which anything may be missing."""
-        if coded.missing is not None:
-            coded = conceal.fill(coded, state, self.impute)
-            if coded.unmoved is not None and not coded.intra and self.imputer is not None:
-                coded = self.move(coded, state)
-        result = self.finish(state, coded, self.predict(state, coded), number)
-        return conceal.keep(result, coded, state) if coded.intra and coded.missing is not None else result
+        if coded.missing is None:
+            return self.finish(state, coded, self.predict(state, coded), number)
+        coded = conceal.fill(coded, state, self.impute)
+        prediction = self.predict(state, coded)
+        if coded.unmoved is not None and not coded.intra and self.imputer is not None:
+            prediction = self.blend(coded, state, prediction[0]), *prediction[1:]
+        result = self.finish(state, coded, prediction, number)
+        return conceal.keep(result, coded, state) if coded.intra else result
 
-    def move(self, coded: CodedFrame, state: State) -> CodedFrame:
-        """The frame with the imputer's motion where none arrived."""
-        vectors = coded.motion.vectors
-        last = np.zeros_like(vectors) if state.motion is None else state.motion.vectors
-        fields = (torch.from_numpy(v).permute(2, 0, 1)[None].to(self.device).float() for v in (vectors, last))
-        unmoved = torch.from_numpy(coded.unmoved)[None, None].to(self.device)
-        correction = self.imputer.move(*fields, unmoved.float(), state.packed, state.recall.h)
-        better = vectors + np.rint(correction[0].permute(1, 2, 0).cpu().numpy())
-        better = np.clip(better, -motion_field.LIMIT, motion_field.LIMIT).astype(np.int16)
-        return replace(coded, motion=MotionField(better, coded.motion.size))
+    def blend(self, coded: CodedFrame, state: State, moved: torch.Tensor) -> torch.Tensor:
+        """The prediction `moved` with the imputer's choice where no motion arrived, fp32 [1,96,h,w]."""
+        guess, last = coded.motion, state.motion or MotionField.still(self.height, self.width)
+        before = moved
+        if not np.array_equal(guess.vectors[coded.unmoved], last.vectors[coded.unmoved]):
+            before = warp_planes(state.planes, motion_field.dense(last))
+        unmoved = torch.from_numpy(coded.unmoved)[None, None].to(self.device).float()
+        vectors = (self.vectors(field) for field in (guess, last))
+        return self.imputer.blend(moved, before, state.packed, *vectors, unmoved, state.recall.h)
+
+    def vectors(self, field: MotionField | None) -> torch.Tensor:
+        """A field as fp32 [1,2,h,w], quarter-pel; None: no motion."""
+        if field is None:
+            return torch.zeros(1, 2, self.height // 8, self.width // 8, device=self.device)
+        return torch.from_numpy(field.vectors).permute(2, 0, 1)[None].to(self.device).float()
 
     def predict(self, state: State, coded: CodedFrame) -> tuple:
         """What the residual is added to: (ctx, features) of an inter frame, (base picture,) of an intra frame."""
@@ -124,49 +131,27 @@ class Reconstructor:
                 packed, memory = ctx + residual, features
             else:
                 packed, memory = self.network.synthesis(ctx, residual, features, *self.rate(coded.q))
-        doubt = self.doubt(state, coded)
-        if doubt is not None and self.imputer is not None and not coded.intra:
-            missing, step = self.missing(coded), self.rate(coded.q)[1]
-            packed = packed + self.imputer.mend(ctx, residual, missing, doubt, state.recall.h, step)
         for where, patch in coded.patches:
             packed[0][:, 2 * where.top : 2 * where.bottom, 2 * where.left : 2 * where.right] = self.patch(patch, where)
         packed = clip(packed)
         planes = unpack(packed)
-        recall = self.recall(state, coded, packed, doubt)
+        recall = self.recall(state, coded, residual)
         return State(packed, memory, planes, _bytes(planes[0]), coded.motion, number, coded.q, recall)
 
-    def missing(self, coded: CodedFrame) -> torch.Tensor:
-        """The share of every place that did not arrive, [1,1,h,w]."""
-        if coded.missing is None:
-            return torch.zeros(1, 1, self.height // 8, self.width // 8, device=self.device)
-        return torch.from_numpy(coded.missing.repeat(2, 0).repeat(2, 1))[None, None].to(self.device)
-
-    def doubt(self, state: State, coded: CodedFrame) -> torch.Tensor | None:
-        """Where the picture may be wrong after this frame, [1,1,h,w]; None: nowhere."""
-        before = None if coded.intra or state.recall is None else state.recall.doubt
-        if before is None and coded.missing is None:
-            return None
-        missing = self.missing(coded)
-        after = missing if before is None else next_doubt(before, missing)
-        for where, _ in coded.patches:
-            after[..., 2 * where.top : 2 * where.bottom, 2 * where.left : 2 * where.right] = 0
-        return after if bool(after.any()) else None
-
-    def recall(
-        self, state: State, coded: CodedFrame, packed: torch.Tensor, doubt: torch.Tensor | None
-    ) -> Recall | None:
-        """The imputer's memory after a frame."""
+    def recall(self, state: State, coded: CodedFrame, residual: torch.Tensor) -> Recall | None:
+        """The imputer's memory after a frame; intra frames clear it."""
         if self.imputer is None:
             return None
         h, c = state.recall.h, state.recall.c
         if coded.intra:
-            h, c = torch.zeros_like(h), torch.zeros_like(c)
+            return Recall(torch.zeros_like(h), torch.zeros_like(c))
         if self.impute == "full":
-            vectors = torch.zeros(1, 2, *packed.shape[2:], device=self.device)
-            if coded.motion is not None:
-                vectors = torch.from_numpy(coded.motion.vectors).permute(2, 0, 1)[None].to(self.device).float()
-            h, c = self.imputer.remember(packed, vectors, self.missing(coded), h, c)
-        return Recall(h, c, doubt)
+            missing = torch.zeros(1, 1, self.height // 8, self.width // 8, device=self.device)
+            if coded.missing is not None:
+                missing = torch.from_numpy(coded.missing.repeat(2, 0).repeat(2, 1))[None, None].to(self.device)
+            vectors = (self.vectors(field) for field in (coded.motion, state.motion))
+            h, c = self.imputer.remember(residual, *vectors, missing, h, c)
+        return Recall(h, c)
 
     def patch(self, patch: CodedFrame, where: Rectangle) -> torch.Tensor:
         """The packed picture [96,h,w] of a tile coded without prediction."""

@@ -30,12 +30,10 @@ class State:
 
 @dataclass(frozen=True, eq=False)
 class Recall:
-    """What the imputer remembers: its ConvLSTM's h and c, fp32 [1,M,H/16,W/16], and where the picture may be wrong,
-    doubt [1,1,H/8,W/8], 0...1; None: nowhere."""
+    """What the imputer remembers: its ConvLSTM's h and c, fp32 [1,M,H/16,W/16]."""
 
     h: torch.Tensor
     c: torch.Tensor
-    doubt: torch.Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)

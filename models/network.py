@@ -41,7 +41,7 @@ class NetworkConfig:
     memory: int = 16  # channels of h
     analysis_blocks: int = 0  # 0: the analysis is the linear transform alone
     imputer_width: int = 0  # 0: no imputer, lost parts are concealed only
-    imputer_memory: int = 24  # channels of its ConvLSTM
+    imputer_memory: int = 8  # channels of its ConvLSTM
 
 
 class ResidualBlock(nn.Module):

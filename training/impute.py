@@ -17,15 +17,15 @@ from lrae.codec.reconstruct import warp_torch
 from lrae.errors import ConfigError
 from lrae.models.blocks import clip as clip_packed
 from lrae.models.blocks import pack, unpack
-from lrae.models.imputer import Imputer, next_doubt
+from lrae.models.imputer import Imputer
 from lrae.models.network import LraeNetwork
-from lrae.models.rates import step_of
 from lrae.models.store import Model
 from lrae.training.footage import Clip
 from lrae.training.recordings import Recording, record_all
 from lrae.training.streams import to_packed
 from lrae.training.train import schedule, update_average
 
+FORGET = 0.25
 WARM_UP = 3  # frames that the memory sees before the first that counts
 FLOOR = 0.5  # mean square error below which a picture is as good as it needs to be
 BORDER = 2  # places (of 8 pixels) at a crop's border that do not count: motion reaches over it
@@ -40,9 +40,9 @@ class ImputeConfig:
     side: int = 192
     frames: int = 3
     length: int = 16
-    width: int = 48
-    memory: int = 24
-    rate: float = 1e-3
+    width: int = 16
+    memory: int = 8
+    rate: float = 2e-3
     ema: float = 0.995
     seed: int = 0
     quiet: bool = False
@@ -60,16 +60,19 @@ def with_imputer(model: Model, width: int, memory: int) -> Model:
 
 def train_imputer(model: Model, clips: list[Clip], run: Path, config: ImputeConfig, device: torch.device) -> Model:
     """Record streams of all clips, train, return the model with the averaged weights. Writes run/log.jsonl and
-    run/weights.safetensors."""
+    run/weights.safetensors; "held out" in the log is on streams that are not trained on."""
     torch.manual_seed(config.seed)
     run.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(config.seed + int(model.card.get("imputer_steps", 0)))
     model = with_imputer(model, config.width, config.memory)
     clips = [clip for clip in clips if min(clip.size) >= config.side]
     order = track(clips, "recording streams", disable=config.quiet, transient=True)
-    recordings = [r for r in record_all(model, order, rng, config.length) if len(r.q) >= WARM_UP + config.frames]
+    recordings = [r for r in record_all(model, order, rng, config.length) if len(r.missing) >= WARM_UP + config.frames]
     if not any(r.missing[WARM_UP:].any() for r in recordings):
         raise ConfigError(f"no clip of {config.length} frames is as large as the crop of {config.side} pixels")
+    held = max(1, len(recordings) // 8)  # not trained on
+    rng.shuffle(recordings)
+    train_set, held_out = recordings[held:], recordings[:held]
     imputer = copy.deepcopy(model.network.imputer).to(device, memory_format=torch.channels_last)
     imputer = imputer.requires_grad_(True).train()
     average = copy.deepcopy(imputer).requires_grad_(False)
@@ -81,7 +84,7 @@ def train_imputer(model: Model, clips: list[Clip], run: Path, config: ImputeConf
         while (elapsed := (time.monotonic() - start) / 60) < config.minutes:
             for group in optimizer.param_groups:
                 group["lr"] = config.rate * schedule(step - first, elapsed / config.minutes)
-            gain = unroll(imputer, batch_of(recordings, rng, config), device)
+            gain = unroll(imputer, batch_of(train_set, rng, config), device, FORGET)
             optimizer.zero_grad(set_to_none=True)
             gain.mean().backward()
             if torch.isfinite(torch.nn.utils.clip_grad_norm_(imputer.parameters(), 1.0)):
@@ -89,8 +92,11 @@ def train_imputer(model: Model, clips: list[Clip], run: Path, config: ImputeConf
             step += 1
             update_average(average, imputer, min(config.ema, (1 + step - first) / (10 + step - first)))
             for index, value in enumerate(gain.detach().tolist()):
-                key = f"frame {index + 1}"
-                means[key] = 0.98 * means.get(key, value) + 0.02 * value
+                means[f"frame {index + 1}"] = 0.98 * means.get(f"frame {index + 1}", value) + 0.02 * value
+            if step % 20 == 0:
+                with torch.no_grad():
+                    value = float(unroll(average, batch_of(held_out, rng, config), device).mean())
+                means["held out"] = 0.9 * means.get("held out", value) + 0.1 * value
             if step % 20 == 0:
                 log.write(json.dumps({"step": step, "minutes": elapsed, **means}) + "\n")
                 log.flush()
@@ -115,17 +121,16 @@ def batch_of(recordings: list[Recording], rng: np.random.Generator, config: Impu
     rows: list[dict[str, np.ndarray]] = []
     while len(rows) < config.batch:
         r = recordings[rng.integers(len(recordings))]
-        start = int(rng.integers(0, len(r.q) - length + 1))
+        start = int(rng.integers(0, len(r.missing) - length + 1))
         height, width = r.missing.shape[1:]
         y, x = (int(rng.integers(0, (full - side) // 2 + 1)) * 2 for full in (height, width))
         span = slice(start, start + length)
-        if not r.missing[start + WARM_UP : start + length, y : y + side, x : x + side].any():
+        if not r.unmoved[start + WARM_UP : start + length, y : y + side, x : x + side].any():
             continue
         cut = {name: getattr(r, name)[span, y : y + side, x : x + side] for name in ("guess", "last", "unmoved")}
-        cut |= {name: getattr(r, name)[span, y : y + side, x : x + side] for name in ("missing", "doubt")}
+        cut["missing"] = r.missing[span, y : y + side, x : x + side]
         cut |= {name: getattr(r, name)[span, :, y : y + side, x : x + side] for name in ("before", "residual")}
         cut["pictures"] = np.stack([_crop(p, y * CELL, x * CELL, config.side) for p in r.pictures[span]])
-        cut["q"] = r.q[span]
         rows.append(cut)
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
@@ -138,36 +143,31 @@ def _crop(picture: np.ndarray, y: int, x: int, side: int) -> np.ndarray:
     return np.concatenate((picture[y : y + side, x : x + side], chroma))
 
 
-def unroll(imputer: Imputer, batch: dict[str, np.ndarray], device: torch.device) -> torch.Tensor:
-    """Mean change of the error in dB, [frames], against the concealment alone; with gradient."""
+def unroll(imputer: Imputer, batch: dict[str, np.ndarray], device: torch.device, forget: float = 0.0) -> torch.Tensor:
+    """Mean change of the error in dB, [frames], against motion guessed from neighbours alone; with gradient.
+
+    forget: share of the batch whose memory is held at zero, so that the imputer works without it too.
+    """
     tensors = {k: torch.from_numpy(v).to(device) for k, v in batch.items() if k != "pictures"}
-    count, length = batch["q"].shape
+    count, length = batch["missing"].shape[:2]
     vectors = {k: tensors[k].permute(0, 1, 4, 2, 3).float() for k in ("guess", "last")}
     size = tensors["missing"].shape[-2:]
     h = c = torch.zeros(count, imputer.memory, size[0] // 2, size[1] // 2, device=device)
+    keep = (torch.arange(count, device=device) >= forget * count).float()[:, None, None, None]
+    picture = plain = tensors["before"][:, WARM_UP].float()
     losses = []
-    with torch.autocast(device.type, torch.bfloat16):
-        with torch.no_grad():
-            for t in range(WARM_UP):
-                seen = tensors["before"][:, t + 1].float(), vectors["guess"][:, t], tensors["missing"][:, t, None]
-                h, c = (x.float() for x in imputer.remember(*seen, h, c))
-        picture = plain = tensors["before"][:, WARM_UP].float()
-        doubt, last = tensors["doubt"][:, WARM_UP, None].float(), vectors["last"][:, WARM_UP]
-        for t in range(WARM_UP, length):
-            guess, missing = vectors["guess"][:, t], tensors["missing"][:, t, None].float()
-            unmoved, residual = tensors["unmoved"][:, t, None].float(), tensors["residual"][:, t].float()
-            step = torch.tensor([step_of(int(q)) for q in batch["q"][:, t]], device=device)
-            moved = guess + imputer.move(guess, last, unmoved, picture, h).float()
-            ctx = warp(picture, moved)
-            doubt = next_doubt(doubt, missing)
-            mended = ctx + residual + imputer.mend(ctx, residual, missing, doubt, h, step).float()
-            picture = clip_packed(mended)
-            h, c = (x.float() for x in imputer.remember(picture, moved, missing, h, c))
-            last = moved
+    for t in range(length):
+        guess, last = vectors["guess"][:, t], vectors["last"][:, t]
+        residual, missing = tensors["residual"][:, t].float(), tensors["missing"][:, t, None].float()
+        if t >= WARM_UP:
+            unmoved = tensors["unmoved"][:, t, None].float()
+            ctx = imputer.blend(warp(picture, guess), warp(picture, last), picture, guess, last, unmoved, h * keep)
+            picture = clip_packed(ctx + residual)
             with torch.no_grad():
                 plain = clip_packed(warp(plain, guess) + residual)
                 target = to_packed(batch["pictures"][:, t], device)
             losses.append((10 * (error(picture, target) / error(plain, target)).log10()).mean())
+        h, c = imputer.remember(residual, guess, last, missing, h, c)
     return torch.stack(losses)
 
 

@@ -13,7 +13,6 @@ from lrae.channel.loss import parse_loss
 from lrae.codec.lrae import LraeDecoder, LraeEncoder
 from lrae.codec.motion_field import CELL
 from lrae.codec.types import VideoFormat
-from lrae.models.rates import frame_q
 from lrae.models.store import Model
 from lrae.sender.encoding import FrameEncoder
 from lrae.sender.events import News
@@ -32,8 +31,8 @@ FEEDBACK = 0.75  # share of the streams
 class Recording:
     """T inter frames of one stream at the receiver. before: its picture before each, fp16 [T,96,h,w]; residual: what
     arrived, fp16 [T,96,h,w]; guess, last: vectors of this frame (guessed where `unmoved`) and of the one before, int16
-    [T,h,w,2]; unmoved: bool [T,h,w]; missing: float16 [T,h,w]; doubt: that before each, float16 [T,h,w]; pictures:
-    the originals, I420 uint8 [T,H·3/2,W]; q: int64 [T]. h, w: 1/8."""
+    [T,h,w,2]; unmoved: bool [T,h,w]; missing: float16 [T,h,w]; pictures: the originals, I420 uint8 [T,H·3/2,W].
+    h, w: 1/8."""
 
     before: np.ndarray
     residual: np.ndarray
@@ -41,9 +40,7 @@ class Recording:
     last: np.ndarray
     unmoved: np.ndarray
     missing: np.ndarray
-    doubt: np.ndarray
     pictures: np.ndarray
-    q: np.ndarray
 
 
 def record(model: Model, clip: Clip, rng: np.random.Generator, frames: int) -> Recording | None:
@@ -69,11 +66,11 @@ def record(model: Model, clip: Clip, rng: np.random.Generator, frames: int) -> R
         if encoded.header.intra:
             continue
         coded = decoder.parse(encoded.header, kept)[0] if kept else None
-        rows.append(_row(decoder, before, state, coded, clip.pictures[number], frame_q(q, number, False)))
+        rows.append(_row(decoder, before, state, coded, clip.pictures[number]))
     return Recording(*(np.stack(column) for column in zip(*rows, strict=True))) if rows else None
 
 
-def _row(decoder: LraeDecoder, before, after, coded, picture: np.ndarray, q: int) -> tuple:
+def _row(decoder: LraeDecoder, before, after, coded, picture: np.ndarray) -> tuple:
     core = decoder._core
     cells = core.height // CELL, core.width // CELL
     still = np.zeros((*cells, 2), np.int16)
@@ -87,19 +84,13 @@ def _row(decoder: LraeDecoder, before, after, coded, picture: np.ndarray, q: int
             unmoved = coded.unmoved if coded.unmoved is not None else unmoved
     last = still if before.motion is None else before.motion.vectors
     guess = still if after.motion is None else after.motion.vectors
-    return before.packed[0].numpy().astype(np.float16), residual, guess, last, unmoved, missing, missing, picture, q
+    return before.packed[0].numpy().astype(np.float16), residual, guess, last, unmoved, missing, picture
 
 
 def record_all(model: Model, clips: list[Clip], rng: np.random.Generator, frames: int) -> Iterator[Recording]:
-    """A recording of every clip that is long enough, with the doubt filled in."""
+    """A recording of every clip that is not all cuts."""
     for clip in clips:
         with torch.inference_mode():
             recording = record(model, clip, rng, frames)
-        if recording is None:  # every frame was the first of a new scene
-            continue
-        doubt = np.zeros_like(recording.missing)
-        for t in range(1, len(doubt)):
-            faded = np.where(doubt[t - 1] < 0.1, 0, doubt[t - 1] * np.float16(0.9))
-            doubt[t] = np.maximum(faded, recording.missing[t - 1])
-        recording.doubt[:] = doubt
-        yield recording
+        if recording is not None:
+            yield recording
