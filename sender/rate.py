@@ -33,6 +33,7 @@ class RateControl:
         self._bits_at_prior = {kind: math.log2(bpp * pixels) for kind, bpp in PRIOR_BPP.items()}
         self._debt = 0.0  # bits sent beyond the rate; negative: saved
         self._last: int | None = None  # q of the inter frame before, None after an intra frame
+        self._limit = Q_LEVELS - 1  # of the first inter frames after an intra frame: no finer than that one
         self._since_intra = 0
 
     def target(self, intra: bool) -> float:
@@ -49,8 +50,10 @@ class RateControl:
         if self._debt > self.bitrate * SKIP_SECONDS and not intra:
             return None
         q = self.fitting(intra)
-        if intra or self._last is None:
+        if intra:
             return q
+        if self._last is None:
+            return min(q, self._limit)
         return min(self._last + UP, max(self._last - DOWN, q))
 
     def fitting(self, intra: bool) -> int:
@@ -68,4 +71,5 @@ class RateControl:
         self._since_intra = 0 if intra else self._since_intra + 1
         self.learn(intra, q, bits, LEARN[True] if intra else max(LEARN[False], FIRST_LEARN / max(1, self._since_intra)))
         self._last = None if self._since_intra < 2 else q
+        self._limit = q if intra else self._limit
         self._debt += bits
