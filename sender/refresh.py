@@ -24,7 +24,7 @@ TILE, CELL = 64, 8  # pixels a side: a tile as in EncodeHints.refresh; where its
 RECEIVERS = 3
 PRICE = 0.12  # of a bit: squared error of a pixel in one frame, in squared steps (the quantiser's own price)
 TILE_BITS, TEXTURE_BITS, FLAT = 110.0, 8.0, 0.03  # bits of a tile: fitted to three clips at q 10, 22, 34, within 40 %
-MOST = 1 / 4  # of the tiles in one frame
+MOST = 1 / 2  # of the tiles in one frame
 
 
 class Refresher:

@@ -96,7 +96,7 @@ def test_tiles_that_nobody_has_are_all_refreshed_but_not_in_one_frame(fake_codec
     for _ in range(9):
         refresher.sent(encoded, after, loss=1.0)
         chosen.append(refresher.choose(frame(0).y, 20.0))
-    assert all(len(tiles) == 1 for tiles in chosen)
+    assert all(1 <= len(tiles) <= 2 for tiles in chosen)
     assert frozenset().union(*chosen) == frozenset(range(4))
 
 
