@@ -67,12 +67,13 @@ def train_imputer(model: Model, clips: list[Clip], run: Path, config: ImputeConf
     model = with_imputer(model, config.width, config.memory)
     clips = [clip for clip in clips if min(clip.size) >= config.side]
     order = track(clips, "recording streams", disable=config.quiet, transient=True)
-    recordings = [r for r in record_all(model, order, rng, config.length) if len(r.missing) >= WARM_UP + config.frames]
-    if not any(r.missing[WARM_UP:].any() for r in recordings):
-        raise ConfigError(f"no clip of {config.length} frames is as large as the crop of {config.side} pixels")
-    held = max(1, len(recordings) // 8)  # not trained on
+    recordings = list(record_all(model, order, rng, config.length))
     rng.shuffle(recordings)
-    train_set, held_out = recordings[held:], recordings[:held]
+    held = len(recordings) // 8  # not trained on
+    length = WARM_UP + config.frames
+    runs, held_out = runs_of(recordings[held:], length), runs_of(recordings[:held], length)
+    if not runs:
+        raise ConfigError(f"no clip of {length + 1} frames is as large as the crop of {config.side} pixels")
     imputer = copy.deepcopy(model.network.imputer).to(device, memory_format=torch.channels_last)
     imputer = imputer.requires_grad_(True).train()
     average = copy.deepcopy(imputer).requires_grad_(False)
@@ -84,7 +85,7 @@ def train_imputer(model: Model, clips: list[Clip], run: Path, config: ImputeConf
         while (elapsed := (time.monotonic() - start) / 60) < config.minutes:
             for group in optimizer.param_groups:
                 group["lr"] = config.rate * schedule(step - first, elapsed / config.minutes)
-            gain = unroll(imputer, batch_of(train_set, rng, config), device, FORGET)
+            gain = unroll(imputer, batch_of(runs, rng, config), device, FORGET)
             optimizer.zero_grad(set_to_none=True)
             gain.mean().backward()
             if torch.isfinite(torch.nn.utils.clip_grad_norm_(imputer.parameters(), 1.0)):
@@ -93,7 +94,7 @@ def train_imputer(model: Model, clips: list[Clip], run: Path, config: ImputeConf
             update_average(average, imputer, min(config.ema, (1 + step - first) / (10 + step - first)))
             for index, value in enumerate(gain.detach().tolist()):
                 means[f"frame {index + 1}"] = 0.98 * means.get(f"frame {index + 1}", value) + 0.02 * value
-            if step % 20 == 0:
+            if step % 20 == 0 and held_out:
                 with torch.no_grad():
                     value = float(unroll(average, batch_of(held_out, rng, config), device).mean())
                 means["held out"] = 0.9 * means.get("held out", value) + 0.1 * value
@@ -115,20 +116,28 @@ def result(model: Model, average: Imputer, steps: int) -> Model:
     return replace(model, network=network.cpu().eval(), card={**model.card, "imputer_steps": steps}, hash="")
 
 
-def batch_of(recordings: list[Recording], rng: np.random.Generator, config: ImputeConfig) -> dict[str, np.ndarray]:
-    """Crops of runs of WARM_UP + frames frames, [B, T, ...], by the names of Recording."""
-    length, side = WARM_UP + config.frames, config.side // CELL
-    rows: list[dict[str, np.ndarray]] = []
-    while len(rows) < config.batch:
-        r = recordings[rng.integers(len(recordings))]
-        start = int(rng.integers(0, len(r.missing) - length + 1))
+def runs_of(recordings: list[Recording], length: int) -> list[tuple[Recording, int]]:
+    """(recording, start) of all runs of `length` frames in which motion is lost after the warm-up."""
+    return [
+        (r, start)
+        for r in recordings
+        for start in range(len(r.missing) - length + 1)
+        if r.unmoved[start + WARM_UP : start + length].any()
+    ]
+
+
+def batch_of(
+    runs: list[tuple[Recording, int]], rng: np.random.Generator, config: ImputeConfig
+) -> dict[str, np.ndarray]:
+    """Crops of random runs of WARM_UP + frames frames, [B, T, ...], by the names of Recording."""
+    side, rows = config.side // CELL, []
+    for index in rng.integers(len(runs), size=config.batch):
+        r, start = runs[index]
+        span = slice(start, start + WARM_UP + config.frames)
         height, width = r.missing.shape[1:]
         y, x = (int(rng.integers(0, (full - side) // 2 + 1)) * 2 for full in (height, width))
-        span = slice(start, start + length)
-        if not r.unmoved[start + WARM_UP : start + length, y : y + side, x : x + side].any():
-            continue
-        cut = {name: getattr(r, name)[span, y : y + side, x : x + side] for name in ("guess", "last", "unmoved")}
-        cut["missing"] = r.missing[span, y : y + side, x : x + side]
+        names = "guess", "last", "unmoved", "missing"
+        cut = {name: getattr(r, name)[span, y : y + side, x : x + side] for name in names}
         cut |= {name: getattr(r, name)[span, :, y : y + side, x : x + side] for name in ("before", "residual")}
         cut["pictures"] = np.stack([_crop(p, y * CELL, x * CELL, config.side) for p in r.pictures[span]])
         rows.append(cut)
