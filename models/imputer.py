@@ -17,9 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-SEEN, REMEMBERED = 8, 4  # features of a place; features of a frame for the memory
+SEEN, REMEMBERED = 9, 5  # features of a place; features of a frame for the memory
 VECTOR_SCALE = 32.0  # quarter-pel
-START = (-0.85, -3.0)  # logits of the weights before training: 0.3 of B, 0.05 of C
+START = (-1.5, -3.0)  # logits of the weights before training: 0.18 of B, 0.05 of C
 
 
 class Imputer(nn.Module):
@@ -57,6 +57,7 @@ class Imputer(nn.Module):
             _length(guess),
             _length(last),
             _length(guess - last),
+            _roughness(guess),
             unmoved,
             F.avg_pool2d(unmoved, 9, 1, 4),
         )
@@ -69,7 +70,8 @@ class Imputer(nn.Module):
         h: torch.Tensor, c: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
         """(h, c) after a frame: its residual [B,96,h,w], its vectors and the last frame's, and what was missing."""
-        seen = torch.cat((_size(residual) / 8, _length(vectors), _length(vectors - last), missing), 1)
+        seen = _size(residual) / 8, _length(vectors), _length(vectors - last), _roughness(vectors), missing
+        seen = torch.cat(seen, 1)
         x = torch.cat((torch.log1p(F.avg_pool2d(seen, 2)), h), 1)
         i, f, g, o = self.gates(x).chunk(4, 1)
         c = torch.sigmoid(f + 1) * c + torch.sigmoid(i) * torch.tanh(g)
@@ -79,6 +81,13 @@ class Imputer(nn.Module):
 def _size(difference: torch.Tensor) -> torch.Tensor:
     """Mean absolute value over the channels, [B,1,h,w]."""
     return difference.abs().mean(1, keepdim=True)
+
+
+def _roughness(vectors: torch.Tensor) -> torch.Tensor:
+    """How much the vectors around a place differ: their deviation in 9x9 places, [B,1,h,w]."""
+    mean = F.avg_pool2d(vectors, 9, 1, 4, count_include_pad=False)
+    spread = F.avg_pool2d(vectors.square(), 9, 1, 4, count_include_pad=False) - mean.square()
+    return spread.sum(1, keepdim=True).clamp(min=1e-6).sqrt() / VECTOR_SCALE
 
 
 def _length(vectors: torch.Tensor) -> torch.Tensor:

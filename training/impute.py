@@ -26,7 +26,7 @@ from lrae.training.streams import to_packed
 from lrae.training.train import schedule, update_average
 
 FORGET = 0.25
-WARM_UP = 3  # frames that the memory sees before the first that counts
+WARM_UP = 8  # frames that the memory sees before the first that counts
 FLOOR = 0.5  # mean square error below which a picture is as good as it needs to be
 BORDER = 2  # places (of 8 pixels) at a crop's border that do not count: motion reaches over it
 
@@ -39,7 +39,7 @@ class ImputeConfig:
     batch: int = 8
     side: int = 192
     frames: int = 3
-    length: int = 16
+    length: int = 20
     width: int = 16
     memory: int = 8
     rate: float = 2e-3

@@ -67,7 +67,7 @@ def build_parser() -> Parser:
     impute.add_argument("--batch", type=int, default=8)
     impute.add_argument("--side", type=int, default=192, help="crop, pixels, a multiple of 16")
     impute.add_argument("--frames", type=int, default=3, help="back-propagation through time, frames")
-    impute.add_argument("--length", type=int, default=16, help="frames of each recorded stream")
+    impute.add_argument("--length", type=int, default=20, help="frames of each recorded stream")
     impute.add_argument("--rate", type=float, default=1e-3, help="learning rate")
     impute.add_argument("--seed", type=int, default=0)
     impute.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))

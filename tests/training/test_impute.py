@@ -17,7 +17,7 @@ from lrae.training import impute
 from lrae.training.footage import Clip
 from lrae.training.recordings import record
 
-SMALL = impute.ImputeConfig(minutes=0.01, batch=2, side=96, frames=2, length=8, quiet=True)
+SMALL = impute.ImputeConfig(minutes=0.01, batch=2, side=96, frames=2, length=12, quiet=True)
 CPU = torch.device("cpu")
 
 
