@@ -49,7 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--bitrate", metavar="RATE", help="such as 400k (default: 0.25 bit/pixel)")
     add("--q", help="fixed quality instead of a bitrate")
     add("--model", default="m", help="name or file of weights (default m)")
-    add("--classifier", default="actions", metavar="NAME", help="of the receiver, or none (default actions)")
+    add("--classifier", default="none", metavar="NAME", help="actions, a file, or none (default)")
     add("--device", default="auto", choices=("auto", "cpu", "cuda"))
     add("--seed", type=int, default=1, help="of the channel's losses (default 1)")
     add("--json", type=Path, metavar="FILE", help="write the figures here too")

@@ -37,13 +37,12 @@ class Shown:
 
     @property
     def status(self) -> str:
-        """A few words for people: what happens in the picture, else what became of its packets."""
-        if self.label:
-            return f"{self.label} {self.confidence:.0%}"
+        """A few words for people: what became of its packets and, if known, what happens in the picture."""
+        label = f", {self.label} {self.confidence:.0%}" if self.label else ""
         if not self.packets or not self.used:
-            return "all packets lost: extrapolated"
+            return f"all packets lost: extrapolated{label}"
         lost = self.packets - self.used
-        return f"{lost} of {self.packets} packets lost" if lost else "complete"
+        return (f"{lost} of {self.packets} packets lost" if lost else "complete") + label
 
 
 @dataclass(frozen=True, eq=False)

@@ -45,7 +45,7 @@ def test_frames_are_matched_by_number_and_capture_time_and_delays_measured():
     found = match(sent, shown, 25)
     assert [(one.index, one.packets, one.used) for one in found] == [(0, 3, 3), (3, None, 0)]
     assert [one.delay for one in found] == pytest.approx([0.2, 0.28])
-    assert [one.status for one in found] == ["hug 71%", "all packets lost: extrapolated"]
+    assert [one.status for one in found] == ["complete, hug 71%", "all packets lost: extrapolated"]
     assert Shown(0, 0.1, 4, 3).status == "1 of 4 packets lost"
 
 
