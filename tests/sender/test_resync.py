@@ -124,8 +124,8 @@ def equal(a, b) -> bool:
     """Bit by bit."""
 
     def tensors(s):
-        recall = () if s.recall is None else (s.recall.h, s.recall.c, s.recall.doubt)
-        return [t.float().numpy() for t in (s.packed, s.memory, *s.planes, *recall) if t is not None]
+        recall = () if s.recall is None else (s.recall.h, s.recall.c)
+        return [t.float().numpy() for t in (s.packed, s.memory, *s.planes, *recall)]
 
     same = all(np.array_equal(x, y) for x, y in zip(tensors(a), tensors(b), strict=True))
     moved = [None if s.motion is None else s.motion.vectors.tolist() for s in (a, b)]
