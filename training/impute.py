@@ -25,7 +25,7 @@ from lrae.training.recordings import Recording, record_all
 from lrae.training.streams import to_packed
 from lrae.training.train import schedule, update_average
 
-FORGET = 0.25
+FORGET = 0.25  # share of a batch that trains without memory
 WARM_UP = 8  # frames that the memory sees before the first that counts
 FLOOR = 0.5  # mean square error below which a picture is as good as it needs to be
 BORDER = 2  # places (of 8 pixels) at a crop's border that do not count: motion reaches over it

@@ -22,7 +22,7 @@ RATES = 4, 46
 LOSSES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 BURST = 0.3  # share of the streams with bursts (Gilbert-Elliott) instead of independent loss
 GONE = 0.04  # share of frames lost whole
-LAYOUTS = (0.7, 0.15, 0.15)  # shares of the layouts
+LAYOUT_SHARES = (0.7, 0.15, 0.15)  # of the streams: tiles, interleaved, progressive
 AGE = 3  # frames that feedback takes, in the streams that have it
 FEEDBACK = 0.75  # share of the streams
 
@@ -51,7 +51,7 @@ def record(model: Model, clip: Clip, rng: np.random.Generator, frames: int) -> R
     q, packets = int(rng.integers(*RATES)), int(rng.integers(2, 17))
     loss = float(rng.choice(LOSSES))
     spec = f"ge:{loss / 3 / (1 - loss):.4f},0.3333,0,1" if rng.random() < BURST and loss < 0.55 else f"{loss}"
-    layout = int(rng.choice(3, p=LAYOUTS))
+    layout = int(rng.choice(3, p=LAYOUT_SHARES))
     lost, sender = parse_loss(spec).outcomes(rng), FrameEncoder(encoder, q, packets, layout)
     told, pending, state, rows = rng.random() < FEEDBACK, [], decoder.initial_state(), []
     for number in range(min(frames, len(clip.pictures))):

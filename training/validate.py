@@ -48,11 +48,9 @@ def _clip(model: Model, clip, q: int, lossy: bool) -> tuple[float, float, float]
     size, clean, damaged = 0, [], []
     for number, frame in enumerate(clip.frames):
         packets = LOSS_PACKETS if lossy else 1
-        hints = EncodeHints(number == 0, packets, max_payload=1 << 30, side_copies=packets)
+        hints = EncodeHints(number == 0, packets, max_payload=1 << 30)
         encoded, state = encoder.encode(state, frame, number, q, hints)
-        # the side information counts once: copies are the session's choice
-        side = encoded.side_bytes // packets
-        size += sum(map(len, encoded.payloads)) - side * (packets - 1)
+        size += sum(map(len, encoded.payloads))
         clean.append(psnr_yuv(frame, encoder.picture(state)))
         if lossy:
             kept = {i: p for i, p in enumerate(encoded.payloads) if number == 0 or rng.random() >= LOSS}
