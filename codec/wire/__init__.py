@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from lrae.codec.wire.control import Bye, ByeCode, Config, Hello, Stats
-from lrae.codec.wire.data import DATA_OVERHEAD, DataPacket
-from lrae.codec.wire.envelope import MTU, PROTOCOL_VERSION, Kind, VersionError, unseal
+from lrae.codec.wire.control import Alive, Bye, ByeCode, Config, Hello, Stats
+from lrae.codec.wire.data import DATA_HEADER, DataPacket
+from lrae.codec.wire.envelope import (
+    HANDSHAKE,
+    MTU,
+    PROTOCOL_VERSION,
+    Envelope,
+    Kind,
+    Opened,
+    PlainEnvelope,
+    VersionError,
+)
 from lrae.codec.wire.feedback import MAX_REPORTED, Feedback
+from lrae.errors import WireError
 
-Packet = DataPacket | Feedback | Hello | Config | Stats | Bye
+DATA_OVERHEAD = PlainEnvelope.overhead + DATA_HEADER  # 24 bytes, without a key
+
+Packet = DataPacket | Feedback | Hello | Config | Stats | Bye | Alive
 
 _CLASSES = {
     Kind.DATA: DataPacket,
@@ -16,29 +28,43 @@ _CLASSES = {
     Kind.CONFIG: Config,
     Kind.STATS: Stats,
     Kind.BYE: Bye,
+    Kind.ALIVE: Alive,
 }
 
 
-def parse_packet(data: bytes) -> Packet:
-    """The packet in one datagram. Raises WireError otherwise (VersionError: another version)."""
-    kind, stream, body = unseal(data)
-    return _CLASSES[kind].parse_body(stream, body)
+def parse_packet(opened: Opened) -> Packet:
+    """The packet in a datagram that an envelope has opened. Raises WireError."""
+    if opened.kind not in _CLASSES:
+        raise WireError(f"{opened.kind.name} has no meaning here")
+    return _CLASSES[opened.kind].parse_body(opened.stream, opened.body)
+
+
+def seal_packet(packet: Packet, envelope: Envelope) -> bytes:
+    """The datagram of a packet. Raises ValueError if it exceeds the MTU."""
+    return envelope.seal(packet.KIND, packet.stream, packet.body())
 
 
 __all__ = [
+    "DATA_HEADER",
     "DATA_OVERHEAD",
+    "HANDSHAKE",
     "MAX_REPORTED",
     "MTU",
     "PROTOCOL_VERSION",
+    "Alive",
     "Bye",
     "ByeCode",
     "Config",
     "DataPacket",
+    "Envelope",
     "Feedback",
     "Hello",
     "Kind",
+    "Opened",
     "Packet",
+    "PlainEnvelope",
     "Stats",
     "VersionError",
     "parse_packet",
+    "seal_packet",
 ]

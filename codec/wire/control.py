@@ -1,4 +1,4 @@
-"""HELLO, CONFIG, STATS, BYE: rare packets, a msgpack map of checked fields each."""
+"""HELLO, CONFIG, STATS, BYE, ALIVE: rare packets, a msgpack map of checked fields each."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from typing import Any, ClassVar, Self
 import msgpack
 
 from lrae.codec.types import IMPUTE, LAYOUTS, MAX_PACKETS, MAX_SIDE, MIN_SIDE, VideoFormat
-from lrae.codec.wire.envelope import Kind, seal, unseal
+from lrae.codec.wire.envelope import Kind
 from lrae.errors import WireError
 
 MAX_TEXT = 160
+NONCE = 16  # bytes of nonces and tokens
+PADDING = 96  # bytes, most: a HELLO is as long as any answer to it
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 _HASH = re.compile(r"[0-9a-f]{16}")
 _LIMIT = 1 << 53
@@ -43,21 +45,15 @@ class _Control:
     KIND: ClassVar[Kind]
     stream: int
 
-    def __bytes__(self) -> bytes:
+    def body(self) -> bytes:
+        """What is sealed. Raises WireError as check() does."""
         self.check()
         values = {name: self._to_wire(name) for name in _names(type(self))}
-        return seal(self.KIND, self.stream, msgpack.packb(values))
-
-    @classmethod
-    def parse(cls, data: bytes) -> Self:
-        """The inverse of bytes(). Raises WireError."""
-        kind, stream, body = unseal(data)
-        if kind != cls.KIND:
-            raise WireError(f"expected {cls.KIND.name}, got {kind.name}")
-        return cls.parse_body(stream, body)
+        return msgpack.packb(values)
 
     @classmethod
     def parse_body(cls, stream: int, body: memoryview) -> Self:
+        """The inverse of body(). Raises WireError."""
         try:
             values = msgpack.unpackb(body, use_list=False, strict_map_key=True)
         except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException):
@@ -90,6 +86,11 @@ class _Control:
         if type(value) is not str or not pattern.fullmatch(value):
             raise WireError(f"{self.KIND.name} has {name} {value!r:.40}")
 
+    def _nonce(self, name: str, empty: bool = False) -> None:
+        value = getattr(self, name)
+        if type(value) is not bytes or not (len(value) == NONCE or (empty and not value)):
+            raise WireError(f"{self.KIND.name} has {name} {value!r:.40}")
+
     def _text(self, name: str) -> None:
         value = getattr(self, name)
         if type(value) is not str or len(value) > MAX_TEXT or not value.isprintable():
@@ -98,23 +99,40 @@ class _Control:
 
 @dataclass(frozen=True)
 class Hello(_Control):
-    """I am here. From a sender: with CONFIG, and as a keep-alive. From a receiver: send me your CONFIG."""
+    """I am here.
+
+    From a sender, with a fresh nonce: let me speak. From a receiver, with the same nonce: show me this token, which
+    only who can receive at your address knows (RFC 9000, section 8.1); without nonce and token: I do not know you.
+    deadline: milliseconds from when a frame could have arrived at the earliest to when the receiver shows it (0 from a
+    sender). padding: makes a sender's HELLO as long as any answer to it.
+    """
 
     KIND = Kind.HELLO
     stream: int
     role: str  # "sender" or "receiver"
     software: str
+    nonce: bytes = b""
+    token: bytes = b""
+    deadline: int = 0
+    padding: bytes = b""
 
     def check(self) -> None:
         if self.role not in ("sender", "receiver"):
             raise WireError(f"HELLO has role {self.role!r:.40}")
         self._text("software")
+        self._nonce("nonce", empty=self.role == "receiver")
+        self._nonce("token", empty=True)
+        self._int("deadline", 0, 60_000)
+        if type(self.padding) is not bytes or len(self.padding) > PADDING:
+            raise WireError("HELLO has a padding that is too long")
 
 
 @dataclass(frozen=True)
 class Config(_Control):
     """What a sender is going to send. packets, bitrate (bit/s): 0 if chosen per frame or not set.
 
+    owner: random, the same in all CONFIGs of a sender, by which it may take up its stream again at once.
+    nonce, token: of the HELLOs before; they are what the session's keys are made of.
     realtime: capture times are those of a clock that runs evenly; otherwise frames come as fast as they can
     be encoded, and their capture times only say when they are to be shown.
     impute: of IMPUTE, what both ends put in place of missing parts, so that their states agree.
@@ -125,6 +143,9 @@ class Config(_Control):
     format: VideoFormat
     model: str
     model_hash: str
+    owner: bytes = bytes(NONCE)
+    nonce: bytes = bytes(NONCE)
+    token: bytes = bytes(NONCE)
     packets: int = 0
     layout: int = 0
     bitrate: int = 0
@@ -134,6 +155,8 @@ class Config(_Control):
     def check(self) -> None:
         self._match("model", _NAME)
         self._match("model_hash", _HASH)
+        for name in ("owner", "nonce", "token"):
+            self._nonce(name)
         self._int("packets", 0, MAX_PACKETS)
         self._int("layout", 0, len(LAYOUTS) - 1)
         self._int("bitrate", 0, _LIMIT)
@@ -186,15 +209,29 @@ class Stats(_Control):
 
 @dataclass(frozen=True)
 class Bye(_Control):
-    """The end of a stream, or its refusal. next_frame (from a sender): one after the last frame sent."""
+    """The end of a stream, or its refusal. next_frame (from a sender): one after the last frame sent. token: of the
+    CONFIG that it answers or takes back."""
 
     KIND = Kind.BYE
     stream: int
     code: int
+    token: bytes = bytes(NONCE)
     reason: str = ""
     next_frame: int = 0
 
     def check(self) -> None:
         self._int("code", 0, max(ByeCode))
+        self._nonce("token")
         self._text("reason")
         self._int("next_frame", 0, (1 << 32) - 1)
+
+
+@dataclass(frozen=True)
+class Alive(_Control):
+    """Keeps a path open while there is nothing to send."""
+
+    KIND = Kind.ALIVE
+    stream: int
+
+    def check(self) -> None:
+        pass

@@ -4,63 +4,64 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from typing import ClassVar
 
 from lrae.codec.types import LAYOUTS, Q_LEVELS, FrameHeader
-from lrae.codec.wire.envelope import OVERHEAD, Kind, seal, unseal
+from lrae.codec.wire.envelope import Kind
 from lrae.codec.wire.serial import wrap
 from lrae.errors import WireError
 
-# sequence, frame, capture time, layout|index, intra|K-1, q, distance of the reference
-_HEADER = struct.Struct("!IIIBBBB")
-DATA_OVERHEAD = OVERHEAD + _HEADER.size  # 23 bytes
+# frame, capture time, layout|index, intra|K-1, q, distance of the reference, wait
+_HEADER = struct.Struct("!IIBBBBB")
+DATA_HEADER = _HEADER.size  # 13 bytes
 MAX_REFERENCE = 255
+_WAIT_UNIT = 0.002  # seconds
 
 
 @dataclass(frozen=True)
 class DataPacket:
     """One packet of a frame.
 
-    stream: 16-bit id. sequence: 32-bit, counts the DATA packets of a stream. capture: 32-bit microseconds on
-    the sender's clock. index: which of header.packets this is; packet i of a frame has the sequence number of
-    packet 0 plus i. An inter frame's header.reference lies 1..255 frames back; an intra frame's is 0.
+    stream: 16-bit id. capture: 32-bit microseconds on the sender's clock. index: which of header.packets this is.
+    wait: 0..255, for how long parity or a retransmission may still repair the frame after it was overtaken, in units of
+    2 ms. An inter frame's header.reference lies 1..255 frames back; an intra frame's is 0.
     """
 
+    KIND: ClassVar[Kind] = Kind.DATA
     stream: int
-    sequence: int
     capture: int
     header: FrameHeader
     index: int
     payload: bytes
+    wait: int = 0
 
-    def __bytes__(self) -> bytes:
+    @property
+    def wait_seconds(self) -> float:
+        return self.wait * _WAIT_UNIT
+
+    def body(self) -> bytes:
+        """What is sealed, and what parity protects."""
         header = self.header
         distance = 0 if header.intra else wrap(header.number - header.reference)
         if not header.intra and not 1 <= distance <= MAX_REFERENCE:
             raise ValueError(f"reference {header.reference} of frame {header.number} is out of reach")
         head = _HEADER.pack(
-            self.sequence,
             header.number,
             self.capture,
             header.layout << 6 | self.index,
             header.intra << 7 | (header.packets - 1),
             header.q,
             distance,
+            self.wait,
         )
-        return seal(Kind.DATA, self.stream, head + self.payload)
+        return head + self.payload
 
     @classmethod
-    def parse(cls, data: bytes) -> DataPacket:
-        """The inverse of bytes(). Raises WireError."""
-        kind, stream, body = unseal(data)
-        if kind != Kind.DATA:
-            raise WireError(f"expected DATA, got {kind.name}")
-        return cls.parse_body(stream, body)
-
-    @classmethod
-    def parse_body(cls, stream: int, body: memoryview) -> DataPacket:
+    def parse_body(cls, stream: int, body: bytes | memoryview) -> DataPacket:
+        """The inverse of body(). Raises WireError."""
         if len(body) < _HEADER.size:
             raise WireError("DATA is truncated")
-        sequence, number, capture, index, packets, q, distance = _HEADER.unpack_from(body)
+        number, capture, index, packets, q, distance, wait = _HEADER.unpack_from(body)
         layout, index = index >> 6, index & 63
         intra, packets = bool(packets >> 7), (packets & 127) + 1
         if packets > 64 or index >= packets:
@@ -73,9 +74,14 @@ class DataPacket:
             raise WireError(f"DATA has reference distance {distance} and intra flag {intra}")
         reference = 0 if intra else wrap(number - distance)
         header = FrameHeader(number, intra, q, packets, layout, reference)
-        return cls(stream, sequence, capture, header, index, bytes(body[_HEADER.size :]))
+        return cls(stream, capture, header, index, bytes(body[_HEADER.size :]), wait)
 
 
 def capture_stamp(seconds: float) -> int:
     """Seconds on the sender's clock as the 32-bit microseconds that travel."""
     return wrap(round(seconds * 1e6))
+
+
+def wait_stamp(seconds: float) -> int:
+    """Seconds as DataPacket.wait, rounded up and cut to what fits."""
+    return min(255, max(0, -int(-seconds // _WAIT_UNIT)))
