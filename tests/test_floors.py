@@ -16,6 +16,7 @@ FLOORS = {  # the longest prefix counts
     "lrae.models": 1,
     "lrae.channel": 1,
     "lrae.codec.wire": 1,
+    "lrae.codec.fec": 1.5,  # makes and reads the wire's parity
     "lrae.codec": 2,
     "lrae.sender": 3,
     "lrae.receiver": 3,
@@ -23,7 +24,7 @@ FLOORS = {  # the longest prefix counts
     "lrae.training": 5,  # validates with the measures of experiments
 }
 FOLDERS = ("models", "channel", "codec", "sender", "receiver", "training", "experiments")
-FREE_OF_TORCH = ("lrae", "lrae.channel", "lrae.codec.types", "lrae.codec.wire")
+FREE_OF_TORCH = ("lrae", "lrae.channel", "lrae.codec.types", "lrae.codec.wire", "lrae.codec.fec")
 ALLOWED_BELOW = {"numpy", "rich", "uvloop"}  # floor 0 and the vocabulary, beside the standard library
 
 
