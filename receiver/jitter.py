@@ -15,6 +15,9 @@ FLOWING = 0.05  # seconds since its newest packet in which a frame counts as sti
 REORDER_FLOOR = 0.015  # seconds
 REORDER_DECAY = 0.995  # per frame: halves in about 140
 OFFSET_WINDOW = 5.0  # seconds; the path's delay is the least of the last one to two windows
+MENDABLE = 4  # frames released last whose late packets still count: as many decoder passes mending may cost
+MEND_WITHIN = 0.1  # seconds from release
+MEND_PAUSE = 0.01  # seconds without another late packet: the frame is mended once, with all of them
 
 
 @dataclass(frozen=True)
@@ -34,18 +37,22 @@ class ReadyFrame:
 
 
 @dataclass
-class _Pending:
-    header: FrameHeader
-    capture: int  # microseconds, unbounded
+class _Frame:
+    """counter: of the packet that came first. passed: when and with which counter a later frame's first packet came."""
+
+    header: FrameHeader | None
+    capture: float  # microseconds, unbounded
     arrived: float
-    last_sequence: int
-    latest: float  # when its newest packet arrived
+    latest: float  # when its newest packet arrived that was not sent again
+    counter: int | None
+    wait: float = 0.0
     payloads: dict[int, bytes] = field(default_factory=dict)
-    passed: float | None = None  # when a packet that was sent after this frame arrived
+    passed: tuple[float, int | None] | None = None
+    released: float = 0.0
 
     @property
     def complete(self) -> bool:
-        return len(self.payloads) == self.header.packets
+        return self.header is not None and len(self.payloads) == self.header.packets
 
 
 class MinimumOffset:
@@ -79,14 +86,14 @@ class JitterBuffer:
         self._realtime = realtime
         self.reorder = REORDER_FLOOR
         self.next: int | None = None  # the frame to release next; None: an intra frame is wanted
-        self._pending: dict[int, _Pending] = {}
-        self._released: deque[tuple[int, _Pending]] = deque(maxlen=2 * MAX_GAP)
+        self._pending: dict[int, _Frame] = {}
+        self._released: deque[tuple[int, _Frame]] = deque(maxlen=2 * MAX_GAP)
+        self._mended: dict[int, float] = {}  # frames to decode again, and when they got their newest packet
         self._offset = MinimumOffset()
         self._newest = 0  # unbounded references to unwrap from
         self._capture = 0
         self._released_capture = 0.0
         self._spacing = 0.0  # between captures, microseconds
-        self._sequence = -1
         self._end: tuple[int, float] | None = None  # (number after the last frame, when we heard it)
 
     @property
@@ -100,8 +107,19 @@ class JitterBuffer:
             return False
         return self.next is None or not (self._pending or 0 < self._end[0] - self.next <= MAX_GAP)
 
-    def add(self, packet: DataPacket, now: float) -> str | None:
-        """Takes a packet; returns None, or the reason why it was dropped."""
+    @property
+    def incomplete(self) -> bool:
+        """Something is missing of a frame that was overtaken."""
+        newest = max(self._pending, default=self.next)
+        whole = sum(frame.complete for number, frame in self._pending.items() if number != newest)
+        return newest is not None and whole < newest - self.next
+
+    def add(self, packet: DataPacket, now: float, counter: int | None = None) -> str | None:
+        """Takes a packet; returns None, or the reason why it was dropped ("late" ones may still mend()).
+
+        counter: of its datagram, unbounded; None for what parity gave back. It tells what was overtaken on its way,
+        which is worth waiting for next time, from what was sent again.
+        """
         number = unwrap(packet.header.number, self._newest)
         if self._released and abs(number - self._newest) > MAX_JUMP:
             return "contradiction"
@@ -114,64 +132,52 @@ class JitterBuffer:
                 return "waiting-for-intra"
             self._pending.clear()
             self.next = number
-        sequence = unwrap(packet.sequence, max(self._sequence, 0))
-        last_sequence = sequence - packet.index + packet.header.packets - 1
-        frame = self._pending.get(number)
         if number < self.next:
-            return self._late(number, packet.index, now)
+            return self._late(number, packet, now, counter)
+        frame = self._pending.get(number)
         if frame is None:
-            self._newest = max(number, self._newest) if self._pending or self._released else number
-            self._capture = unwrap(packet.capture, self._capture)
-            frame = _Pending(packet.header, self._capture, now, last_sequence, now)
-            self._pending[number] = frame
-        elif frame.header != packet.header or frame.last_sequence != last_sequence:
+            frame = self._pending[number] = self._open(number, packet, now, counter)
+        elif frame.header != packet.header:
             return "contradiction"
         if packet.index in frame.payloads:
             return "duplicate"
         frame.payloads[packet.index] = packet.payload
-        frame.latest = now
-        self._learn_reorder(frame, now)
+        frame.wait = max(frame.wait, packet.wait_seconds)
+        if self._in_order(frame, counter):
+            frame.latest = now
+        self._learn_reorder(frame, now, counter)
         self._offset.add(now * 1e6 - frame.capture, now)
-        if sequence > self._sequence:
-            self._sequence = sequence
-            for other in self._pending.values():
-                if other.passed is None and other.last_sequence < sequence:
-                    other.passed = now
         return None
 
     def pop(self, now: float) -> ReadyFrame | None:
         """The next frame if it is due, else None."""
-        due = self.due()
+        due = self._frame_due()
         if due is None or due > now:
             return None
         number, frame = self.next, self._pending.pop(self.next, None)
+        if frame is None:
+            capture = self._released_capture + self._step(number)
+            frame = _Frame(None, capture, now, now, None, passed=self._overtaken(number))
+        else:
+            self._spacing = frame.capture - self._released_capture if self._released else 0.0
         self.next += 1
         self.reorder = max(REORDER_FLOOR, self.reorder * REORDER_DECAY)
-        if frame is None:
-            capture = self._released_capture = self._released_capture + self._step(number)
-            return ReadyFrame(number, None, {}, capture * 1e-6, now - self._earliest(capture, now))
-        self._spacing = frame.capture - self._released_capture if self._released else 0.0
-        self._released_capture = frame.capture
+        self._released_capture, frame.released = frame.capture, now
         self._released.append((number, frame))
-        delay = now - self._earliest(frame.capture, frame.arrived)
-        return ReadyFrame(number, frame.header, frame.payloads, frame.capture * 1e-6, delay)
+        return self._ready(number, frame, now)
+
+    def mend(self, now: float) -> tuple[ReadyFrame, ...]:
+        """Frames released incomplete lately that have got more packets since, as they are now, by number."""
+        due = self._mend_due()
+        if due is None or due > now:
+            return ()
+        mended = tuple(self._ready(number, frame, now) for number, frame in self._released if number in self._mended)
+        self._mended.clear()
+        return mended
 
     def due(self) -> float | None:
-        """When the next frame is to be released, maybe in the past; None if nothing says that it exists."""
-        if self.next is None:
-            return None
-        frame = self._pending.get(self.next)
-        if frame is not None:
-            if frame.complete:
-                return frame.arrived
-            hopeless = frame.passed + self.reorder if frame.passed is not None else float("inf")
-            return min(self._deadline(frame), hopeless)
-        if self._pending:
-            later = self._pending[min(self._pending)]
-            return min(later.arrived + self.reorder, self._deadline(later))
-        if self._end is not None and 0 < self._end[0] - self.next <= MAX_GAP:
-            return self._end[1] + self.reorder
-        return None
+        """When pop() or mend() has something, maybe in the past; None if nothing says that it ever will."""
+        return min((due for due in (self._frame_due(), self._mend_due()) if due is not None), default=None)
 
     def finish(self, next_frame: int, now: float) -> None:
         """The sender says that no frame from `next_frame` (32 bits) on will come."""
@@ -182,13 +188,63 @@ class JitterBuffer:
         """Forgets everything that waits; the next frame has to be intra."""
         self.next = None
         self._pending.clear()
+        self._mended.clear()
 
-    def _deadline(self, frame: _Pending) -> float:
+    def _open(self, number: int, packet: DataPacket, now: float, counter: int | None) -> _Frame:
+        capture = unwrap(packet.capture, self._capture)
+        if number > self._newest or not (self._pending or self._released):
+            if capture < self._capture:  # the sender's clock was set back: what we knew of the path is void
+                self._offset = MinimumOffset()
+            self._newest, self._capture = number, capture
+        for other, frame in self._pending.items():
+            if other < number and frame.passed is None:
+                frame.passed = now, counter
+        return _Frame(packet.header, capture, now, now, counter, passed=self._overtaken(number))
+
+    def _overtaken(self, number: int) -> tuple[float, int | None] | None:
+        """When, and by which counter, a frame that is not pending was."""
+        later = [frame for other, frame in self._pending.items() if other > number]
+        first = min(later, key=lambda frame: frame.arrived, default=None)
+        return None if first is None else (first.arrived, first.counter)
+
+    def _frame_due(self) -> float | None:
+        if self.next is None:
+            return None
+        frame = self._pending.get(self.next)
+        if frame is not None:
+            if frame.complete:
+                return frame.arrived
+            if frame.passed is None:
+                return self._deadline(frame)
+            return min(self._deadline(frame), frame.passed[0] + max(self.reorder, frame.wait))
+        if self._pending:
+            number = min(self._pending)
+            later = self._pending[number]
+            missed = (number - self.next) * self._step(self.next) * 1e-6 if self._realtime else 0.0
+            hopeless = self._overtaken(self.next)[0] + max(self.reorder, later.wait)
+            return min(self._deadline(later) - missed, hopeless)
+        if self._end is not None and 0 < self._end[0] - self.next <= MAX_GAP:
+            return self._end[1] + self.reorder
+        return None
+
+    def _mend_due(self) -> float | None:
+        if not self._mended:
+            return None
+        whole = (number for number, frame in self._released if number in self._mended and frame.complete)
+        if next(whole, None) is not None:
+            return float("-inf")
+        return min(self._mended.values()) + MEND_PAUSE
+
+    def _deadline(self, frame: _Frame) -> float:
         deadline = self._earliest(frame.capture, frame.arrived) + self.deadline
         return min(frame.arrived + self.deadline, max(deadline, frame.latest + FLOWING))
 
     def _earliest(self, capture: float, arrived: float) -> float:
         return (capture + self._offset.value) * 1e-6 if self._realtime else arrived
+
+    def _ready(self, number: int, frame: _Frame, now: float) -> ReadyFrame:
+        delay = max(0.0, now - self._earliest(frame.capture, frame.arrived))
+        return ReadyFrame(number, frame.header, frame.payloads, frame.capture * 1e-6, delay)
 
     def _step(self, number: int) -> float:
         """Microseconds from the frame before to a lost one."""
@@ -197,14 +253,30 @@ class JitterBuffer:
         later = min(self._pending)
         return (self._pending[later].capture - self._released_capture) / (later - number + 1)
 
-    def _late(self, number: int, index: int, now: float) -> str:
-        for released, frame in self._released:
-            if released == number:
-                if index in frame.payloads:
-                    return "duplicate"
-                self._learn_reorder(frame, now)
+    def _late(self, number: int, packet: DataPacket, now: float, counter: int | None) -> str:
+        frame = next((frame for other, frame in self._released if other == number), None)
+        if frame is None:
+            return "late"
+        if frame.header not in (None, packet.header):
+            return "contradiction"
+        if packet.index in frame.payloads:
+            return "duplicate"
+        self._learn_reorder(frame, now, counter)
+        if number >= self.next - MENDABLE and now - frame.released <= MEND_WITHIN:
+            frame.header = packet.header
+            frame.payloads = {**frame.payloads, packet.index: packet.payload}  # what was handed out stays as it is
+            self._mended[number] = now
         return "late"
 
-    def _learn_reorder(self, frame: _Pending, now: float) -> None:
-        if frame.passed is not None and now - frame.passed < self.deadline:
-            self.reorder = min(self.deadline, max(self.reorder, 1.5 * (now - frame.passed)))
+    def _in_order(self, frame: _Frame, counter: int | None) -> bool:
+        """Whether a packet of this frame was sent before anything of a later one, as far as that can be told."""
+        if frame.passed is None:
+            return True
+        return counter is not None and frame.passed[1] is not None and counter < frame.passed[1]
+
+    def _learn_reorder(self, frame: _Frame, now: float, counter: int | None) -> None:
+        if frame.passed is None or not self._in_order(frame, counter):
+            return
+        late = now - frame.passed[0]
+        if late < self.deadline:
+            self.reorder = min(self.deadline, max(self.reorder, 1.5 * late))
