@@ -1,10 +1,10 @@
-"""codec/wire: every packet survives the trip, nothing malformed gets in, the document's example is true."""
+"""codec/wire: every packet survives the trip, nothing malformed gets in, the document's examples are true."""
 
 import contextlib
 import random
 import re
-import struct
 import zlib
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,24 +16,37 @@ from hypothesis import strategies as st
 from lrae.codec.types import IMPUTE, LAYOUTS, FrameHeader, VideoFormat
 from lrae.codec.wire import (
     DATA_OVERHEAD,
+    HANDSHAKE,
     MTU,
+    PROTOCOL_VERSION,
+    Alive,
     Bye,
+    ByeCode,
     Config,
     DataPacket,
     Feedback,
     Hello,
+    Kind,
+    Opened,
+    PlainEnvelope,
     Stats,
     VersionError,
     parse_packet,
+    seal_packet,
 )
-from lrae.codec.wire.envelope import Kind, seal
+from lrae.codec.wire.control import PADDING
+from lrae.codec.wire.data import capture_stamp, wait_stamp
+from lrae.codec.wire.envelope import MAX_JUMP
 from lrae.codec.wire.feedback import bitmap, indices
+from lrae.codec.wire.keys import SharedKey
+from lrae.codec.wire.parity import Parity
 from lrae.codec.wire.serial import WRAP, difference, unwrap, wrap
 from lrae.errors import WireError
 
 layouts = st.integers(0, len(LAYOUTS) - 1)
 U16, U32 = st.integers(0, 2**16 - 1), st.integers(0, 2**32 - 1)
 TEXT = st.text(st.characters(codec="utf-8"), max_size=80).filter(str.isprintable)
+NONCES = st.binary(min_size=16, max_size=16)
 
 
 @st.composite
@@ -41,18 +54,23 @@ def data_packets(draw):
     number, intra = draw(U32), draw(st.booleans())
     packets = draw(st.integers(1, 64))
     reference = 0 if intra else wrap(number - draw(st.integers(1, 255)))
-    header = FrameHeader(
-        number, intra, draw(st.integers(0, 63)), packets, draw(layouts), reference
-    )
+    header = FrameHeader(number, intra, draw(st.integers(0, 63)), packets, draw(layouts), reference)
     index = draw(st.integers(0, packets - 1))
     payload = draw(st.binary(max_size=MTU - DATA_OVERHEAD))
-    return DataPacket(draw(U16), draw(U32), draw(U32), header, index, payload)
+    return DataPacket(draw(U16), draw(U32), header, index, payload, draw(st.integers(0, 255)))
 
 
-feedbacks = st.builds(
-    Feedback, U16, st.booleans(), U32, U32, U32, U32, U32,
-    st.lists(st.integers(0, 2**64 - 1), max_size=16).map(tuple),
-)  # fmt: skip
+@st.composite
+def feedbacks(draw):
+    covered = draw(st.integers(0, 255))
+    arrived = draw(st.integers(0, 2**covered - 1)) | 1 if covered else 0
+    times = st.lists(st.integers(-(2**31), 2**31), max_size=min(255, max(0, arrived.bit_count() - 1)))
+    return Feedback(
+        draw(U16), draw(st.booleans()), draw(U32), draw(U16), draw(U32), draw(U16), draw(U16),
+        tuple(draw(st.lists(st.integers(0, 2**64 - 1), max_size=16))), covered, arrived, tuple(draw(times)),
+    )  # fmt: skip
+
+
 formats = st.builds(
     VideoFormat, st.integers(16, 4096), st.integers(16, 4096),
     st.fractions(Fraction(1, 10), 1000, max_denominator=100_000), st.sampled_from(["tv", "pc"]),
@@ -60,70 +78,106 @@ formats = st.builds(
 )  # fmt: skip
 configs = st.builds(
     Config, U16, formats, st.sampled_from(["s", "m", "my-model.v2"]),
-    st.from_regex("[0-9a-f]{16}", fullmatch=True), st.integers(0, 64), layouts, U32, st.booleans(),
-    st.sampled_from(IMPUTE),
+    st.from_regex("[0-9a-f]{16}", fullmatch=True), NONCES, NONCES, NONCES, st.integers(0, 64), layouts, U32,
+    st.booleans(), st.sampled_from(IMPUTE),
 )  # fmt: skip
-hellos = st.builds(Hello, U16, st.sampled_from(["sender", "receiver"]), TEXT)
-byes = st.builds(Bye, U16, st.integers(0, 4), TEXT, U32)
+hellos = st.one_of(
+    st.builds(Hello, U16, st.just("sender"), TEXT, NONCES, padding=st.binary(max_size=PADDING)),
+    st.builds(Hello, U16, st.just("receiver"), TEXT, NONCES, NONCES, st.integers(0, 60_000)),
+    st.builds(Hello, U16, st.just("receiver"), TEXT),
+)
+byes = st.builds(Bye, U16, st.integers(0, 4), NONCES, TEXT, U32)
 stats = st.builds(Stats, U16, *[st.integers(0, 2**53)] * 6)
-packets = st.one_of(data_packets(), feedbacks, configs, hellos, byes, stats)
+packets = st.one_of(data_packets(), feedbacks(), configs, hellos, byes, stats, st.builds(Alive, U16))
+
+ONE_OF_EACH = [
+    DataPacket(7, 2, FrameHeader(9, False, 30, 4, 0, 8), 3, b"payload", 20),
+    Feedback(7, True, 5, 5, 1, 2, 9, (3, 0, 2**63), 4, 0b1011, (5, -7)),
+    Config(7, VideoFormat(448, 256), "m", "0123456789abcdef"),
+    Hello(7, "sender", "lrae 0.1.0", bytes(16), padding=bytes(40)),
+    Hello(7, "receiver", "lrae 0.1.0", bytes(16), bytes(16), 150),
+    Stats(7, 1, 2, 3, 4, 5, 6),
+    Bye(7, 0, bytes(16), "end", 100),
+    Alive(7),
+]
+
+
+def seal(packet, counter=0):
+    return seal_packet(packet, PlainEnvelope(counter))
+
+
+def parse(data):
+    return parse_packet(PlainEnvelope().unseal(data))
+
+
+def crc(body):
+    return bytes(body) + zlib.crc32(body).to_bytes(4)
 
 
 @settings(max_examples=500)
-@given(packets)
-def test_every_packet_parses_back_to_itself(packet):
-    data = bytes(packet)
-    assert len(data) <= MTU
-    assert parse_packet(data) == packet
-    assert type(packet).parse(data) == packet
-    assert bytes(parse_packet(data)) == data
+@given(packets, U32)
+def test_every_packet_parses_back_to_itself(packet, counter):
+    data = seal(packet, counter)
+    assert len(data) == len(packet.body()) + PlainEnvelope.overhead <= MTU
+    opened = PlainEnvelope().unseal(data)
+    assert (opened.kind, opened.stream) == (packet.KIND, packet.stream)
+    assert opened.counter == (0 if packet.KIND in HANDSHAKE else counter)
+    assert parse_packet(opened) == packet
+    assert seal(parse(data), counter) == data
 
 
 @settings(max_examples=300)
 @given(packets, st.data())
 def test_any_flipped_bit_or_cut_is_a_wire_error(packet, data):
-    wire = bytearray(bytes(packet))
-    at = data.draw(st.integers(0, len(wire) * 8 - 1))
-    wire[at // 8] ^= 1 << at % 8
-    with pytest.raises(WireError):
-        parse_packet(bytes(wire))
-    with pytest.raises(WireError):
-        parse_packet(bytes(packet)[: data.draw(st.integers(0, len(wire) - 1))])
+    good = seal(packet)
+    bad = bytearray(good)
+    at = data.draw(st.integers(0, len(bad) * 8 - 1))
+    bad[at // 8] ^= 1 << at % 8
+    for wrong in (bytes(bad), good[: data.draw(st.integers(0, len(good) - 1))]):
+        with pytest.raises(WireError):
+            parse(wrong)
 
 
 def test_twenty_thousand_mutated_packets_with_a_right_crc_raise_nothing_but_wire_errors():
     rng = random.Random(1)
-    seeds = [
-        bytes(DataPacket(7, 1, 2, FrameHeader(9, False, 30, 4, 0, 8), 3, b"payload")),
-        bytes(Feedback(7, True, 5, 5, 1, 2, 9, (3, 0, 2**63))),
-        bytes(Config(7, VideoFormat(448, 256), "m", "0123456789abcdef")),
-        bytes(Hello(7, "sender", "lrae 0.1.0")),
-        bytes(Stats(7, 1, 2, 3, 4, 5, 6)),
-        bytes(Bye(7, 0, "end", 100)),
-    ]
+    seeds = [seal(packet)[:-4] for packet in ONE_OF_EACH]
     accepted = 0
     for _ in range(20_000):
-        body = bytearray(rng.choice(seeds)[:-4])
+        body = bytearray(rng.choice(seeds))
         for _ in range(rng.randint(1, 4)):
             body[rng.randrange(len(body))] = rng.randrange(256)
         if rng.random() < 0.3:
             body = body[: rng.randrange(len(body))]
         elif rng.random() < 0.3:
             body += rng.randbytes(rng.randrange(8))
-        data = bytes(body) + struct.pack("!I", zlib.crc32(body))
-        try:
-            bytes(parse_packet(data))
+        with contextlib.suppress(WireError):
+            seal(parse(crc(body)))
             accepted += 1
-        except WireError:
-            pass
     assert accepted > 0
 
 
 @settings(max_examples=500)
 @given(st.sampled_from(list(Kind)), st.binary(max_size=200))
 def test_a_sealed_body_of_noise_is_a_packet_or_a_wire_error(kind, body):
+    opened = PlainEnvelope().unseal(PlainEnvelope().seal(kind, 1, body))
     with contextlib.suppress(WireError):
-        assert parse_packet(seal(kind, 1, body))
+        parse_packet(opened)
+    with contextlib.suppress(WireError):
+        Parity.parse_body(opened.body)
+
+
+def test_msgpack_bombs_are_wire_errors():
+    bombs = [
+        b"\x91" * 1100,  # lists in lists
+        b"\xdf\xff\xff\xff\xff",  # a map of 2^32 entries
+        b"\xc6\xff\xff\xff\xff",  # 4 GB of bytes
+        b"\x81\xc0\xc0", b"\x82\xa1a\xc0\xa1a\xc0", b"\xd4\x01\x00", b"\xc1", b"",
+        b"\x81" * 1100, b"\xcf" + b"\xff" * 8, b"\x81\xa4code\xcb\x7f\xf8" + bytes(6),
+    ]  # fmt: skip
+    for kind in (Kind.HELLO, Kind.CONFIG, Kind.STATS, Kind.BYE, Kind.ALIVE):
+        for bomb in bombs:
+            with pytest.raises(WireError):
+                parse_packet(Opened(kind, 1, 0, memoryview(bomb)))
 
 
 @pytest.mark.parametrize(
@@ -137,10 +191,12 @@ def test_a_sealed_body_of_noise_is_a_packet_or_a_wire_error(kind, body):
         {"packets": 2.0},
         {"layout": 3},
         {"bitrate": -1},
+        {"bitrate": float("nan")},
         {"format": (15, 256, 30, 1, "tv", "bt709")},
         {"format": (448, 4097, 30, 1, "tv", "bt709")},
         {"format": (448, 256, 30, 0, "tv", "bt709")},
         {"format": (448, 256, 1001, 1, "tv", "bt709")},
+        {"format": (448, 256, 2**63, 2**53 - 1, "tv", "bt709")},
         {"format": (448, 256, 30, 1, "xx", "bt709")},
         {"format": (448, 256, 30, 1, "tv", "\x1b[2J")},
         {"format": (448.0, 256, 30, 1, "tv", "bt709")},
@@ -149,6 +205,10 @@ def test_a_sealed_body_of_noise_is_a_packet_or_a_wire_error(kind, body):
         {"impute": "best"},
         {"impute": 4},
         {"impute": ["full"]},
+        {"owner": b""},
+        {"nonce": bytes(15)},
+        {"token": "0" * 16},
+        {"token": None},
         {"surplus": 1},
         {"bitrate": msgpack.Timestamp(1)},
     ],
@@ -156,35 +216,156 @@ def test_a_sealed_body_of_noise_is_a_packet_or_a_wire_error(kind, body):
 def test_a_config_with_a_wrong_type_or_range_is_refused(change):
     good = {
         "format": (448, 256, 30, 1, "tv", "bt709"), "model": "m", "model_hash": "0123456789abcdef",
-        "packets": 0, "layout": 0, "bitrate": 400_000, "realtime": True,
-        "impute": "full",
+        "owner": bytes(16), "nonce": bytes(16), "token": bytes(16),
+        "packets": 0, "layout": 0, "bitrate": 400_000, "realtime": True, "impute": "full",
     }  # fmt: skip
-    assert Config.parse(seal(Kind.CONFIG, 1, msgpack.packb(good))).format == VideoFormat(448, 256)
+    assert Config.parse_body(1, memoryview(msgpack.packb(good))).format == VideoFormat(448, 256)
     with pytest.raises(WireError):
-        Config.parse(seal(Kind.CONFIG, 1, msgpack.packb(good | change)))
+        Config.parse_body(1, memoryview(msgpack.packb(good | change)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"role": "proxy"},
+        {"role": ["sender"]},
+        {"nonce": b""},
+        {"nonce": bytes(17)},
+        {"token": bytes(1)},
+        {"deadline": -1},
+        {"deadline": 1.5},
+        {"deadline": 60_001},
+        {"padding": bytes(PADDING + 1)},
+        {"padding": "x"},
+        {"software": "a\nb"},
+        {"software": "x" * 161},
+        {"software": b"lrae"},
+    ],
+)
+def test_a_hello_with_a_wrong_type_or_range_is_refused(change):
+    good = {"role": "sender", "software": "x", "nonce": bytes(16), "token": b"", "deadline": 0, "padding": b""}
+    assert Hello.parse_body(1, memoryview(msgpack.packb(good))) == Hello(1, "sender", "x", bytes(16))
+    with pytest.raises(WireError):
+        Hello.parse_body(1, memoryview(msgpack.packb(good | change)))
 
 
 def test_text_that_could_steer_a_terminal_is_refused():
-    body = msgpack.packb({"code": 0, "reason": "\x1b]0;boo\x07", "next_frame": 0})
-    with pytest.raises(WireError):
-        Bye.parse(seal(Kind.BYE, 1, body))
+    good = {"code": 0, "token": bytes(16), "reason": "", "next_frame": 0}
+    Bye.parse_body(1, memoryview(msgpack.packb(good)))
+    for reason in ("\x1b]0;boo\x07", "a\nb", "\u202e", "x" * 161):
+        with pytest.raises(WireError):
+            Bye.parse_body(1, memoryview(msgpack.packb(good | {"reason": reason})))
+
+
+def test_a_hello_of_a_sender_may_be_as_long_as_any_answer_to_it():
+    software = "lrae 0.1.0"
+    hello = Hello(7, "sender", software, bytes(16), padding=bytes(PADDING))
+    answer = Hello(7, "receiver", software, bytes(16), bytes(16), 60_000)
+    assert len(seal(hello)) >= len(seal(answer))
+
+
+@pytest.mark.parametrize(
+    ("at", "byte"),
+    [
+        (8, 64),  # index 0 of layout 0 -> layout 1 is fine with K = 4, so index:
+        (8, 4),  # index 4 of 4
+        (8, 0xC0),  # layout 3
+        (9, 64),  # K = 65
+        (9, 0x83),  # intra with a reference
+        (10, 64),  # q
+        (11, 0),  # inter without one
+    ],
+)
+def test_data_headers_out_of_range_are_refused(at, byte):
+    body = bytearray(DataPacket(7, 2, FrameHeader(9, False, 30, 4, 0, 8), 0, b"x").body())
+    body[at] = byte
+    if (at, byte) == (8, 64):
+        assert DataPacket.parse_body(7, body).header.layout == 1
+    else:
+        with pytest.raises(WireError):
+            DataPacket.parse_body(7, body)
+
+
+def test_a_reference_too_far_back_is_our_bug_and_says_so():
+    with pytest.raises(ValueError, match="out of reach"):
+        DataPacket(7, 2, FrameHeader(300, False, 30, 4, 0, 8), 0, b"x").body()
+
+
+def test_times_that_travel_are_rounded_in_the_safe_direction():
+    assert [wait_stamp(s) for s in (-1.0, 0.0, 0.0001, 0.002, 0.0021, 0.51, 9.0)] == [0, 0, 1, 1, 2, 255, 255]
+    assert capture_stamp(5000.0) == 5_000_000_000 % WRAP
+    assert DataPacket(7, 2, FrameHeader(0, True, 30, 1), 0, b"", 25).wait_seconds == pytest.approx(0.05)
+
+
+def test_feedback_that_contradicts_itself_is_refused():
+    good = Feedback(1, counter=9, covered=4, arrived=0b1011, times=(1, 2))
+    assert parse(seal(good)) == good
+    wrong = [
+        replace(good, arrived=0b1010),  # the newest datagram is not here
+        replace(good, covered=3, arrived=0b1011),  # beyond what is covered
+        replace(good, covered=0, arrived=0),  # times of nothing
+        replace(good, times=(1, 2, 3)),  # more times than arrivals
+        replace(good, used=(1,) * 17),
+        replace(good, used=(1 << 64,)),
+    ]
+    for feedback in wrong:
+        with pytest.raises((WireError, OverflowError)):
+            parse(seal(feedback))
+    for body in (good.body() + b"\0", good.body()[:-1] + b"\x80", good.body()[:-1] + b"\x84\x80\x80\x80\x80\x01"):
+        with pytest.raises(WireError):
+            Feedback.parse_body(1, memoryview(body))
 
 
 def test_a_peer_of_another_version_is_told_apart_from_garbage():
-    body = bytes(Hello(7, "sender", "x"))[:-4]
-    body = bytes([2 << 4 | body[0] & 15]) + body[1:]
+    body = bytearray(seal(Hello(7, "sender", "x", bytes(16)))[:-4])
+    body[0] = (PROTOCOL_VERSION + 1) << 4 | body[0] & 15
     with pytest.raises(VersionError) as caught:
-        parse_packet(body + struct.pack("!I", zlib.crc32(body)))
-    assert caught.value.version == 2
+        parse(crc(body))
+    assert caught.value.version == PROTOCOL_VERSION + 1
     with pytest.raises(WireError) as caught:
-        parse_packet(body + b"\0\0\0\0")
+        parse(bytes(body) + b"\0\0\0\0")
     assert not isinstance(caught.value, VersionError)
 
 
-def test_feedback_names_frames_oldest_first_across_the_wrap_of_frame_numbers():
-    feedback = Feedback(1, newest=0, used=(bitmap([0, 2]), 0, bitmap([63])))
-    named = [(n, indices(bits)) for n, bits in Feedback.parse(bytes(feedback)).frames()]
-    assert named == [(WRAP - 2, frozenset({63})), (WRAP - 1, frozenset()), (0, frozenset({0, 2}))]
+def test_parity_has_a_body_of_its_own_and_unknown_types_have_none():
+    with pytest.raises(WireError, match="PARITY"):
+        parse(PlainEnvelope().seal(Kind.PARITY, 1, b"\0" * 20))
+    with pytest.raises(WireError, match="unknown"):
+        parse(crc(bytes([PROTOCOL_VERSION << 4 | 15]) + bytes(20)))
+
+
+def test_counters_count_what_belongs_to_the_session_and_wrap_around():
+    sender, receiver = PlainEnvelope(WRAP - 2), PlainEnvelope()
+    seen = []
+    for packet in (Alive(7), ONE_OF_EACH[0], Hello(7, "sender", "x", bytes(16)), Alive(7), Alive(7)):
+        opened = receiver.unseal(seal_packet(packet, sender))
+        seen += [opened.counter] if opened.kind not in HANDSHAKE else []
+    assert seen == [WRAP - 2, WRAP - 1, WRAP, WRAP + 1]
+    assert sender.counter == WRAP + 2
+
+
+@given(st.integers(0, WRAP - 1), st.integers(0, WRAP - 1))
+def test_a_counter_that_jumps_is_refused_and_does_not_move_the_others(first, second):
+    receiver = PlainEnvelope()
+    receiver.unseal(seal(Alive(7), first))
+    if abs(difference(second, first)) > MAX_JUMP:
+        with pytest.raises(WireError, match="jumps"):
+            receiver.unseal(seal(Alive(7), second))
+    else:
+        assert wrap(receiver.unseal(seal(Alive(7), second)).counter) == second
+    assert receiver.unseal(seal(Alive(7), wrap(first + 1))).counter == first + 1
+
+
+def test_a_datagram_longer_than_the_mtu_is_not_made_and_not_taken():
+    with pytest.raises(ValueError, match="MTU"):
+        PlainEnvelope().seal(Kind.DATA, 1, bytes(MTU))
+    with pytest.raises(WireError, match="longer"):
+        PlainEnvelope().unseal(crc(bytes([PROTOCOL_VERSION << 4 | 1]) + bytes(MTU)))
+
+
+def test_bitmaps_name_payloads():
+    assert bitmap([0, 2, 2]) == 5 and indices(5) == {0, 2} and indices(0) == set()
+    assert indices(bitmap([63])) == {63}
 
 
 @given(st.integers(-(2**31), 2**31 - 1), st.integers(0, 2**40))
@@ -193,12 +374,42 @@ def test_serial_numbers_wrap_and_unwrap(step, near):
     assert unwrap(wrap(near + step), near) == near + step
 
 
-def test_the_worked_examples_of_the_protocol_document_parse_to_what_it_says():
-    text = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
-    blocks = re.findall(r"```hex\n(.*?)```\s*```python\n(.*?)```", text, re.S)
-    assert len(blocks) >= 3
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
+
+
+def examples(language):
+    blocks = re.findall(rf"```hex\n([^`]*?)```\s*```{language}\n([^`]*?)```", DOCUMENT)
+    names = {name: value for name, value in globals().items() if name[0].isupper()}
     for dump, said in blocks:
-        data = bytes.fromhex(re.sub(r"#.*", "", dump))
-        packet = eval(said, {k: v for k, v in globals().items() if k[0].isupper()})
-        assert parse_packet(data) == packet
-        assert bytes(packet) == data
+        yield bytes.fromhex(re.sub(r"#.*", "", dump)), eval(said, names)
+
+
+def test_the_worked_examples_of_the_protocol_document_parse_to_what_it_says():
+    seen = set()
+    for data, packet in examples("python"):
+        opened = PlainEnvelope().unseal(data)
+        seen.add(opened.kind)
+        if opened.kind is Kind.PARITY:
+            assert Parity.parse_body(opened.body) == packet
+            assert PlainEnvelope(opened.counter).seal(Kind.PARITY, opened.stream, packet.body()) == data
+        else:
+            assert parse_packet(opened) == packet
+            assert seal(packet, opened.counter) == data
+    assert seen >= {Kind.DATA, Kind.PARITY, Kind.FEEDBACK, Kind.HELLO, Kind.BYE}
+
+
+def test_the_sealed_examples_of_the_protocol_document_open_with_its_key():
+    found = list(examples("sealed"))
+    assert len(found) == 2
+    for data, (envelope, packet) in found:
+        opened = envelope.unseal(data)
+        assert parse_packet(opened) == packet
+
+
+def test_the_document_lists_every_type_and_every_reason_to_leave():
+    for kind in Kind:
+        assert re.search(rf"^\| {kind.value} \| {kind.name} \|", DOCUMENT, re.M), kind
+    for code in ByeCode:
+        assert re.search(rf"\b{code.value} [a-z]", DOCUMENT), code
+    assert f"version {PROTOCOL_VERSION}" in DOCUMENT
+    assert SharedKey.__name__ in DOCUMENT
