@@ -52,6 +52,13 @@ def guess(vectors: np.ndarray, unmoved: np.ndarray, last: np.ndarray | None) -> 
     return np.where(unmoved[..., None], np.rint(total / weight[..., None]), vectors).astype(np.int16)
 
 
+def bands(rows: np.ndarray, margin: int) -> list[tuple[int, int]]:
+    """The stretches (top, bottom) of the places where bool `rows` is true, widened by `margin` and joined."""
+    near = cv2.dilate(rows.astype(np.uint8)[:, None], np.ones((2 * margin + 1, 1), np.uint8))[:, 0]
+    edges = np.flatnonzero(np.diff(near, prepend=0, append=0)).tolist()
+    return list(zip(edges[::2], edges[1::2], strict=True))
+
+
 def _nearest(known: np.ndarray, axis: int, flip: bool) -> tuple[np.ndarray, np.ndarray]:
     """Along one axis, in one direction: index of the nearest known cell and its distance (large where none is)."""
     length = known.shape[axis]

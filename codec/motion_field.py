@@ -29,15 +29,16 @@ class MotionField:
         return cls(np.zeros((*cells, 2), np.int16), np.full(cells, 6, np.uint8))
 
 
-def dense(field: MotionField) -> np.ndarray:
-    """Per-pixel displacement, float32 [H, W, 2] in pixels: every cell's own vector. warp() does the smoothing."""
+def dense(field: MotionField, cell: int = CELL) -> np.ndarray:
+    """Per-pixel displacement, float32 [H, W, 2] in pixels of a plane whose cells have `cell` pixels (luma 8, chroma 4):
+    every cell's own vector. warp() does the smoothing."""
     rows, columns = field.size.shape
-    vectors = field.vectors * np.float32(0.25)
-    return cv2.resize(vectors, (columns * CELL, rows * CELL), interpolation=cv2.INTER_NEAREST)
+    vectors = field.vectors * np.float32(0.25 * cell / CELL)
+    return cv2.resize(vectors, (columns * cell, rows * cell), interpolation=cv2.INTER_NEAREST)
 
 
 def chroma(displacement: np.ndarray) -> np.ndarray:
-    """The displacement of the half-size planes (cells of 4): halved. [H, W, 2] -> [H/2, W/2, 2]."""
+    """The displacement of the half-size planes from that of luma, [H, W, 2] -> [H/2, W/2, 2]: dense(field, 4)."""
     return displacement[::2, ::2] * np.float32(0.5)
 
 
@@ -60,20 +61,24 @@ def overlap(side: int, cell: int) -> tuple[np.ndarray, np.ndarray]:
     return np.clip(other, 0, side - 1), weight
 
 
-def warp(plane: np.ndarray, displacement: np.ndarray, cell: int = CELL) -> np.ndarray:
-    """Overlapped block motion compensation of a plane float32 [H, W]; the border is repeated.
+def warp(
+    plane: np.ndarray, displacement: np.ndarray, cell: int = CELL, top: int = 0, bottom: int | None = None
+) -> np.ndarray:
+    """Overlapped block motion compensation of rows `top` to `bottom` of a plane float32 [H, W]; the border is repeated.
 
-    displacement: what dense() or chroma() gave, constant in cells of `cell` pixels (8; chroma: 4). A pixel is the
+    displacement: of the whole plane, from dense(), constant in cells of `cell` pixels (8; chroma: 4). A pixel is the
     weighted sum of three samples: by its own cell's vector (bicubic, a = -0.75), and by the vectors of the next
     cell above or below and to the left or right, whichever is nearer (bilinear). All displacements are multiples
     of 1/8 px, which cv2.remap resolves exactly, so that any other implementation gives the same picture.
     """
     height, width = plane.shape
-    rows, row_weight = overlap(height, cell)
+    here = slice(top, bottom)
+    rows, row_weight = (values[here] for values in overlap(height, cell))
     columns, column_weight = overlap(width, cell)
-    vertical = sample(plane, np.take(displacement, rows, 0), cv2.INTER_LINEAR)
-    horizontal = sample(plane, np.take(displacement, columns, 1), cv2.INTER_LINEAR)
-    own = sample(plane, displacement, cv2.INTER_CUBIC)
+    places, own = grid(height, width)[here], displacement[here]
+    vertical = sample(plane, np.take(displacement, rows, 0), cv2.INTER_LINEAR, places)
+    horizontal = sample(plane, np.take(own, columns, 1), cv2.INTER_LINEAR, places)
+    own = sample(plane, own, cv2.INTER_CUBIC, places)
     vertical -= own
     vertical *= row_weight[:, None]
     horizontal -= own
@@ -83,7 +88,6 @@ def warp(plane: np.ndarray, displacement: np.ndarray, cell: int = CELL) -> np.nd
     return own
 
 
-def sample(plane: np.ndarray, displacement: np.ndarray, interpolation: int) -> np.ndarray:
-    """plane [H, W] at p + displacement(p); the border is repeated."""
-    where = cv2.add(displacement, grid(*plane.shape))
-    return cv2.remap(plane, where, None, interpolation, borderMode=cv2.BORDER_REPLICATE)
+def sample(plane: np.ndarray, displacement: np.ndarray, interpolation: int, places: np.ndarray) -> np.ndarray:
+    """plane at `places` (x, y) + displacement, float32 [h, w, 2]; the border is repeated."""
+    return cv2.remap(plane, cv2.add(displacement, places), None, interpolation, borderMode=cv2.BORDER_REPLICATE)

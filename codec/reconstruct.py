@@ -16,6 +16,7 @@ from lrae.codec.tiles import Rectangle
 from lrae.codec.types import IMPUTE
 from lrae.errors import ConfigError
 from lrae.models.blocks import BLOCK, COEFFICIENTS, PACKED, clip, from_blocks, pack, padded, unpack
+from lrae.models.imputer import CONTEXT
 from lrae.models.rates import step_of
 from lrae.models.store import Model
 from lrae.models.tables import TRANSFORMS
@@ -66,20 +67,22 @@ class Reconstructor:
             return self.finish(state, coded, self.predict(state, coded), number)
         coded = conceal.fill(coded, state, self.impute)
         prediction = self.predict(state, coded)
-        if coded.unmoved is not None and not coded.intra and self.imputer is not None:
-            prediction = self.blend(coded, state, prediction[0]), *prediction[1:]
+        # where nothing arrived, no neighbour tells how things move, and the network chooses worse than the last motion
+        if self.imputer is not None and coded.unmoved is not None and not coded.intra and not coded.unmoved.all():
+            self.blend(coded, state, prediction[0])
         result = self.finish(state, coded, prediction, number)
         return conceal.keep(result, coded, state) if coded.intra else result
 
-    def blend(self, coded: CodedFrame, state: State, moved: torch.Tensor) -> torch.Tensor:
-        """The prediction `moved` with the imputer's choice where no motion arrived, fp32 [1,96,h,w]."""
-        guess, last = coded.motion, state.motion or MotionField.still(self.height, self.width)
-        before = moved
-        if not np.array_equal(guess.vectors[coded.unmoved], last.vectors[coded.unmoved]):
-            before = warp_planes(state.planes, motion_field.dense(last))
+    def blend(self, coded: CodedFrame, state: State, moved: torch.Tensor) -> None:
+        """Write the imputer's choice into the prediction `moved`, fp32 [1,96,h,w], where no motion arrived."""
+        last = state.motion or MotionField.still(self.height, self.width)
+        differs = (coded.motion.vectors != last.vectors).any(2) & coded.unmoved
         unmoved = torch.from_numpy(coded.unmoved)[None, None].to(self.device).float()
-        vectors = (self.vectors(field) for field in (guess, last))
-        return self.imputer.blend(moved, before, state.packed, *vectors, unmoved, state.recall.h)
+        motion = self.vectors(coded.motion), self.vectors(last), unmoved, state.recall.h
+        for top, bottom in conceal.bands(coded.unmoved.any(1), CONTEXT):
+            rows, part = slice(top, bottom), moved[:, :, top:bottom]
+            before = warp_planes(state.planes, last, rows) if differs[rows].any() else part
+            part[:] = self.imputer.blend(part, before, state.packed[:, :, rows], *motion, rows)
 
     def vectors(self, field: MotionField | None) -> torch.Tensor:
         """A field as fp32 [1,2,h,w], quarter-pel; None: no motion."""
@@ -95,7 +98,7 @@ class Reconstructor:
 
     def context(self, state: State, motion: MotionField, q: int) -> tuple[torch.Tensor, torch.Tensor]:
         """The prediction of the next frame: (ctx fp32 [1,96,h,w], features)."""
-        warped = warp_planes(state.planes, motion_field.dense(motion))
+        warped = warp_planes(state.planes, motion)
         if self.idle:
             return warped, state.memory  # finish() hands the memory on
         memory = warp_memory(state.memory, motion)
@@ -168,19 +171,22 @@ def _bytes(plane: torch.Tensor) -> np.ndarray:
     return (plane[0, 0] + 0.5).clamp_(max=255).to(torch.uint8).cpu().numpy()
 
 
-def warp_planes(planes: tuple[torch.Tensor, ...], field: np.ndarray) -> torch.Tensor:
-    """Move the planes of a picture by a dense field float32 [H,W,2] (pixels): packed [1,96,h,w]."""
-    half = motion_field.chroma(field)
+def warp_planes(planes: tuple[torch.Tensor, ...], motion: MotionField, rows: slice = slice(None)) -> torch.Tensor:
+    """Move the planes of a picture: packed [1,96,h,w], or only some rows of it."""
+    fields = [(motion_field.dense(motion, cell), cell) for cell in (8, 4)]
     if planes[0].device.type == "cpu":
-        fields = (field, 8), (half, 4), (half, 4)
+        top, bottom, _ = rows.indices(len(motion.size))
         moved = [
-            torch.from_numpy(motion_field.warp(plane[0, 0].numpy(), f, cell))[None, None]
-            for plane, (f, cell) in zip(planes, fields, strict=True)
+            torch.from_numpy(motion_field.warp(plane[0, 0].numpy(), field, cell, top * cell, bottom * cell))[None, None]
+            for plane, (field, cell) in zip(planes, (fields[0], fields[1], fields[1]), strict=True)
         ]
         return pack(*moved)
-    luma = warp_torch(planes[0], torch.from_numpy(field)[None].to(planes[0].device), 8)
-    chroma = warp_torch(torch.cat(planes[1:], 1), torch.from_numpy(half)[None].to(planes[0].device), 4)
-    return pack(luma, chroma[:, :1], chroma[:, 1:])
+    both = planes[0], torch.cat(planes[1:], 1)
+    luma, chroma = (
+        warp_torch(plane, torch.from_numpy(field)[None].to(plane.device), cell)
+        for plane, (field, cell) in zip(both, fields, strict=True)
+    )
+    return pack(luma, chroma[:, :1], chroma[:, 1:])[:, :, rows]
 
 
 def warp_torch(planes: torch.Tensor, field: torch.Tensor, cell: int) -> torch.Tensor:

@@ -30,9 +30,9 @@ FEEDBACK = 0.75  # share of the streams
 @dataclass(frozen=True, eq=False)
 class Recording:
     """T inter frames of one stream at the receiver. before: its picture before each, fp16 [T,96,h,w]; residual: what
-    arrived, fp16 [T,96,h,w]; guess, last: vectors of this frame (guessed where `unmoved`) and of the one before, int16
-    [T,h,w,2]; unmoved: bool [T,h,w]; missing: float16 [T,h,w]; pictures: the originals, I420 uint8 [T,H·3/2,W].
-    h, w: 1/8."""
+    arrived, fp16 [T,96,h,w]; guess, last: vectors of this frame (guessed where they did not arrive) and of the frame
+    before, int16 [T,h,w,2]; unmoved: bool [T,h,w], where the imputer chooses: nowhere in a frame that is lost whole;
+    missing: float16 [T,h,w]; pictures: the originals, I420 uint8 [T,H·3/2,W]. h, w: 1/8."""
 
     before: np.ndarray
     residual: np.ndarray
@@ -75,7 +75,7 @@ def _row(decoder: LraeDecoder, before, after, coded, picture: np.ndarray) -> tup
     cells = core.height // CELL, core.width // CELL
     still = np.zeros((*cells, 2), np.int16)
     residual = np.zeros((96, *cells), np.float16)
-    missing, unmoved = np.ones(cells, np.float16), np.ones(cells, bool)
+    missing, unmoved = np.ones(cells, np.float16), np.zeros(cells, bool)
     if coded is not None:
         residual = core.residual(coded)[0].numpy().astype(np.float16)
         missing, unmoved = np.zeros(cells, np.float16), np.zeros(cells, bool)

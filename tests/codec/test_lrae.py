@@ -122,6 +122,18 @@ def test_nothing_received_still_gives_a_frame():
     assert psnr_yuv(output.frame, frames[-1]) > 15
 
 
+def test_where_nothing_arrived_the_imputer_keeps_out():
+    """The last motion goes on by itself; where something arrived, the network has its say."""
+    frames, video = clip(136, 160, 5), VideoFormat(136, 160)
+    encoder, decoder = pair(136, 160)
+    plain = make_decoder("m", video, "cpu", "neighbours")
+    encoded, state, _ = encode(encoder, frames, packets=2)[-1]
+    nothing = [d.decode(state, None, {})[1] for d in (decoder, plain)]
+    assert torch.equal(nothing[0].packed, nothing[1].packed)
+    half = [d.decode(state, encoded.header, {0: encoded.payloads[0]})[1] for d in (decoder, plain)]
+    assert not torch.equal(half[0].packed, half[1].packed)
+
+
 def test_more_bits_give_a_better_picture():
     encoder, _ = pair(96, 80)
     frames = clip(96, 80, 3)

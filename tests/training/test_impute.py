@@ -74,7 +74,7 @@ def test_the_training_recursion_is_the_decoders(trained, clips, lost):
     after = decoder.decode(previous, encoded.header if kept else None, kept)[1]
     guess, last = core.vectors(after.motion), core.vectors(previous.motion)
     coded = decoder.parse(encoded.header, kept)[0] if kept else None
-    unmoved = torch.ones(1, 1, *guess.shape[2:])
+    unmoved = torch.zeros(1, 1, *guess.shape[2:])
     residual = torch.zeros_like(previous.packed)
     if coded is not None:
         unmoved, residual = torch.from_numpy(coded.unmoved)[None, None].float(), core.residual(coded)
