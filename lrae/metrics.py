@@ -24,7 +24,7 @@ _QUANTILES = ("0.5", "0.95")
 
 @dataclass(frozen=True)
 class Metric:
-    """type: "counter" or "gauge". label: its name, None without one. values: all that the label may have; empty: any."""
+    """type: "counter" or "gauge". label: its name, None without one. values: those of the label; empty: any."""
 
     type: str
     help: str
