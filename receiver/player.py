@@ -1,31 +1,36 @@
-"""Decoder and outputs of one receiver, as blocking calls for its one worker thread."""
+"""Decoder and outputs of one receiver, as blocking calls: one thread decodes, one shows."""
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from lrae import codec
-from lrae.codec.types import DecodedFrame
+from lrae.codec.types import DecodedFrame, VideoFormat
 from lrae.codec.wire import Config
 from lrae.errors import ModelError, SinkError
 from lrae.receiver.draw import draw
-from lrae.receiver.jitter import ReadyFrame
+from lrae.receiver.jitter import MENDABLE, ReadyFrame
 from lrae.receiver.sink import VIDEO_SUFFIXES, Sink, check_sink, open_sink
 
 DEFAULT_MODEL = "m"
+SMOOTH = 0.1  # per frame: how fast the time that decoding takes is followed
 
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """A frame that went to the outputs. seconds: that decoding took; label: None without a classifier, before it
-    knows anything, or below its threshold; confidence: of the likeliest class, 0..1, None without."""
+    """A decoded frame for the outputs. seconds: that decoding took; label: None without a classifier, before it
+    knows anything, or below its threshold; confidence: of the likeliest class, 0..1, None without. info: a line for
+    people."""
 
     decoded: DecodedFrame
     seconds: float
     label: str | None = None
     confidence: float | None = None
+    info: str = ""
 
 
 class Player:
@@ -33,6 +38,8 @@ class Player:
 
     model: name or file of weights, None: whatever shipped weights the sender names. classifier: name or file, None:
     no labels; drawn: write them into the picture of windows and video files (never into raw video).
+
+    prepare(), decode() and mend() belong to one thread, open(), show() and close() to one, which may be another.
     """
 
     def __init__(
@@ -49,7 +56,9 @@ class Player:
             self._labeller = Labeller(classifier)
         self._sinks: list[Sink] = []
         self._decoder = None
-        self._state = None
+        self._state: Any = None
+        self._past: deque[tuple[Any, ReadyFrame]] = deque(maxlen=MENDABLE)  # (state before it, frame)
+        self._seconds, self._budget = 0.0, 0.0  # that a frame takes; that mending may take
 
     def warm_up(self) -> None:
         """Loads the weights that are likely to be wanted. Raises ModelError if they were named in vain."""
@@ -63,7 +72,7 @@ class Player:
     def prepare(self, config: Config) -> None:
         """Gets ready for a stream, with the concealment that its sender reckons with.
 
-        Raises ModelError (weights), SinkError (outputs), ConfigError (device).
+        Raises ModelError (weights), ConfigError (device).
         """
         if self._model is None and "." in config.model:
             raise ModelError(f"the sender uses weights of its own ({config.model}): start with --model FILE")
@@ -73,26 +82,61 @@ class Player:
                 f"the weights of {config.model!r} differ: "
                 f"sender {config.model_hash}, receiver {decoder.model_hash}"
             )
-        if not self._sinks:
-            self._sinks = [open_sink(text, config.format) for text in self._outputs]
         self._decoder, self._state = decoder, decoder.initial_state()
+        self._past.clear()
+        self._budget = float(1 / config.format.fps) if config.realtime else float("inf")
         if self._labeller:
             self._labeller.start(config.format)
 
-    def show(self, frame: ReadyFrame) -> Shown:
-        """Decodes what arrived, labels it, and hands it to the outputs. Raises SinkError."""
+    def decode(self, frame: ReadyFrame) -> Shown:
+        """Decodes what arrived, and labels it."""
+        if self._past and self._past[-1][1].number != frame.number - 1:
+            self._past.clear()
+        self._past.append((self._state, frame))
         start = time.perf_counter()
         decoded, self._state = self._decoder.decode(self._state, frame.header, frame.payloads, frame.capture)
         seconds = time.perf_counter() - start
-        packets = frame.header.packets if frame.header else "?"
-        info = f"frame {frame.number}, {len(frame.payloads)} of {packets} packets"
+        self._seconds += SMOOTH * (seconds - self._seconds)
         label = confidence = None
         if self._labeller:
             label, confidence = self._labeller.look(self._state, frame.capture)
-        told = f"{label} {confidence:.0%}" if label else ""
+        packets = frame.header.packets if frame.header else "?"
+        info = f"frame {frame.number}, {len(frame.payloads)} of {packets} packets"
+        return Shown(decoded, seconds, label, confidence, info)
+
+    def mend(self, frames: Sequence[ReadyFrame]) -> list[tuple[int, frozenset[int]]]:
+        """Makes the state what it would be had these frames been what they are now when they were decoded: decodes
+        them and all since once more, for nobody to see.
+
+        Returns (number, payloads used) of those that were; none where they are too far back, or where that would take
+        longer than one frame interval of a stream in real time.
+        """
+        now = {frame.number: frame for frame in frames}
+        first = next((at for at, (_, frame) in enumerate(self._past) if frame.number in now), None)
+        if first is None or (len(self._past) - first) * self._seconds > self._budget:
+            return []
+        state, used = self._past[first][0], []
+        for at in range(first, len(self._past)):
+            frame = self._past[at][1]
+            frame = now.get(frame.number, frame)
+            self._past[at] = state, frame
+            decoded, state = self._decoder.decode(state, frame.header, frame.payloads, frame.capture)
+            if frame.number in now:
+                used.append((frame.number, decoded.used))
+        self._state = state
+        return used
+
+    def open(self, video: VideoFormat) -> None:
+        """Opens the outputs, unless they are. Raises SinkError."""
+        if not self._sinks:
+            self._sinks = [open_sink(text, video) for text in self._outputs]
+
+    def show(self, shown: Shown) -> None:
+        """Hands a frame to the outputs. Raises SinkError."""
+        told = f"{shown.label} {shown.confidence:.0%}" if shown.label else ""
+        picture, info = shown.decoded.frame, f"{shown.info} {told}".rstrip()
         for sink, drawn in zip(self._sinks, self._drawn, strict=True):
-            sink.write(draw(decoded.frame, told) if drawn and told else decoded.frame, f"{info} {told}".rstrip())
-        return Shown(decoded, seconds, label, confidence)
+            sink.write(draw(picture, told) if drawn and told else picture, info)
 
     @property
     def wanted(self) -> bool:

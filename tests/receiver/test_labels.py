@@ -66,7 +66,10 @@ def play(monkeypatch):
     def run(player):
         player.prepare(Config(7, VIDEO, "m", "0" * 16))
         frames = [SimpleNamespace(number=n, header=None, payloads={}, capture=5 + n / 15) for n in range(30)]
-        shown = [player.show(frame) for frame in frames]
+        player.open(VIDEO)
+        shown = [player.decode(frame) for frame in frames]
+        for picture in shown:
+            player.show(picture)
         player.close()
         return shown
 
