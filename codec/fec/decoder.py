@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict, deque
+from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain
+from itertools import accumulate, chain, compress, repeat
+from math import inf
+from typing import NamedTuple
 
 import numpy as np
 
-from lrae.codec.fec.encoder import MAX_PACKET, matrix_of
-from lrae.codec.fec.gf256 import COLUMNS, cauchy, eliminate, product, reed_solomon
+from lrae.codec.fec.encoder import MAX_PACKET, framed
+from lrae.codec.fec.gf256 import COLUMNS, Solution, cauchy, product_by, reed_solomon, solve
 from lrae.codec.types import MAX_PACKETS
 from lrae.codec.wire.parity import BLOCK, LENGTH_BYTES, MAX_WINDOW, Parity, check_rows
 from lrae.errors import WireError
 
 MAX_FRAMES = 64  # frames whose packets are kept
 MAX_EQUATIONS = 64  # parity packets that wait for more
+MAX_WORK = 64 * 64  # equations times missing packets of a system that is worth solving: about a millisecond
 _BITS = 6  # a packet's key is number << 6 | index
 
 
-@dataclass(frozen=True)
-class Recovered:
+class Recovered(NamedTuple):
     """A lost packet: packets[index] of frame `number` as FecEncoder.add was given it."""
 
     number: int
@@ -32,13 +34,12 @@ class Recovered:
 
 @dataclass(eq=False, slots=True)
 class _Equation:
-    """A parity packet some of whose packets are missing. name: number, code, row, base. keys: what it covers;
-    coefficients: one byte each. missing: of the keys.
+    """A parity packet some of whose packets are missing. number: its newest frame. coefficients: by key, of what
+    it covers. missing: of these keys.
     """
 
-    name: tuple[int, int, int, int]
-    keys: list[int]
-    coefficients: bytes
+    number: int
+    coefficients: dict[int, int]
     payload: bytes
     missing: set[int]
 
@@ -56,14 +57,14 @@ class FecDecoder:
         self.counts: Counter[str] = Counter()
         self._packets: dict[int, bytes] = {}  # by key
         self._frames: OrderedDict[int, list[int]] = OrderedDict()  # keys in _packets by frame number
-        self._equations: deque[_Equation] = deque()
+        self._equations: dict[tuple[int, int, int, int], _Equation] = {}  # by number, code, row, base
         self._missing: set[int] = set()  # the union over the equations
-        self._before: int | None = None
+        self._before = self._oldest = -inf  # frames of use; frames that parity of these may cover
 
     def add(self, number: int, index: int, packet: bytes) -> list[Recovered]:
         """A packet that arrived; repetitions are fine (the first counts). Returns what can be recovered now."""
         key = number << _BITS | index
-        if not 0 <= index < MAX_PACKETS or len(packet) > MAX_PACKET or key in self._packets or self._too_old(number):
+        if not 0 <= index < MAX_PACKETS or len(packet) > MAX_PACKET or key in self._packets or number < self._oldest:
             return []
         self._keep(key, bytes(packet))
         if key not in self._missing:
@@ -73,14 +74,14 @@ class FecDecoder:
 
     def add_parity(self, parity: Parity) -> list[Recovered]:
         """A parity packet that arrived, its number unwrapped. Returns what can be recovered now."""
-        if self._before is not None and parity.number < self._before:
+        if parity.number < self._before:
             self.counts["late"] += 1
             return []
         name = (parity.number, parity.code, parity.row, parity.base)
         origin = parity.number << _BITS
         keys = [origin + offset for offset in _offsets(parity.covered)]
-        missing = {key for key in keys if key not in self._packets}
-        if not missing or any(equation.name == name for equation in self._equations):
+        missing = set(keys).difference(self._packets)
+        if not missing or name in self._equations:
             self.counts["spare"] += 1
             return []
         try:
@@ -92,23 +93,22 @@ class FecDecoder:
             self.counts["refused"] += 1
             return []
         if len(self._equations) >= MAX_EQUATIONS:
-            self._drop({self._equations[0]})
-        self._equations.append(_Equation(name, keys, coefficients, bytes(parity.payload), missing))
+            self._drop({next(iter(self._equations.values()))})
+        shares = dict(zip(keys, coefficients, strict=True))
+        self._equations[name] = _Equation(parity.number, shares, bytes(parity.payload), missing)
         self._missing |= missing
         return self._solve()
 
     def forget(self, before: int) -> None:
         """Frames older than this are of no use any more: they are not recovered for their own sake."""
-        if self._before is not None and before <= self._before:
+        if before <= self._before:
             return
         self._before = before
-        self._drop({equation for equation in self._equations if equation.name[0] < before})
-        for number in [number for number in self._frames if self._too_old(number)]:
+        self._oldest = before - MAX_WINDOW + 1
+        if self._equations:
+            self._drop({equation for equation in self._equations.values() if equation.number < before})
+        for number in [number for number in self._frames if number < self._oldest]:
             self._discard(number)
-
-    def _too_old(self, number: int) -> bool:
-        """Not even a parity packet of the oldest frame of use covers it."""
-        return self._before is not None and number <= self._before - MAX_WINDOW
 
     def _keep(self, key: int, packet: bytes) -> None:
         number = key >> _BITS
@@ -117,7 +117,7 @@ class FecDecoder:
             if len(self._frames) >= MAX_FRAMES:
                 oldest = next(iter(self._frames))
                 self._discard(oldest)
-                self._drop({e for e in self._equations if e.name[0] - MAX_WINDOW < oldest <= e.name[0]})
+                self._drop({e for e in self._equations.values() if e.number - MAX_WINDOW < oldest <= e.number})
             keys = self._frames[number] = []
         keys.append(key)
         self._packets[key] = packet
@@ -128,102 +128,109 @@ class FecDecoder:
 
     def _settle(self, keys: Iterable[int]) -> None:
         """These packets are there now; equations without a missing packet have done their duty."""
-        for equation in self._equations:
+        for equation in self._equations.values():
             equation.missing.difference_update(keys)
-        self._drop({equation for equation in self._equations if not equation.missing})
+        self._retain([(name, e) for name, e in self._equations.items() if e.missing])
 
     def _drop(self, equations: set[_Equation]) -> None:
-        if equations:
-            self._equations = deque(e for e in self._equations if e not in equations)
-        self._missing = set().union(*(e.missing for e in self._equations))
+        self._retain([(name, e) for name, e in self._equations.items() if e not in equations])
+
+    def _retain(self, equations: list[tuple[tuple[int, int, int, int], _Equation]]) -> None:
+        self._equations = dict(equations)
+        self._missing = set().union(*[e.missing for _, e in equations])
 
     def _solve(self) -> list[Recovered]:
         """Recovers what the equations determine. Ends: every round but the last drops an equation."""
         found: list[Recovered] = []
         while equations := self._promising():
             solved, refused = self._round(equations)
-            self.counts["refused"] += len(refused)
-            self._drop(refused)
+            if refused:
+                self.counts["refused"] += len(refused)
+                self._drop(refused)
             for key, packet in solved.items():
                 number = key >> _BITS
                 self._keep(key, packet)
-                if self._before is None or number >= self._before:
+                if number >= self._before:
                     found.append(Recovered(number, key & (1 << _BITS) - 1, packet))
-            self._settle(solved)
+            if solved:
+                self._settle(solved)
             if not refused:
                 break
         self.counts["recovered"] += len(found)
         return found
 
     def _promising(self) -> list[_Equation]:
-        """Equations that may determine something: any n of them that do together miss no more than n packets."""
+        """Equations that may determine something: any n of them that do together miss no more than n packets.
+
+        Of too many, those that miss least.
+        """
         count = len(self._equations)
-        equations = list(self._equations)
+        equations = list(self._equations.values())
         while equations:
             equations = [e for e in equations if len(e.missing) <= count]
             if len(equations) == count:
                 break
             count = len(equations)
+        if len(equations) * len(self._missing) > MAX_WORK:
+            equations.sort(key=lambda e: len(e.missing))
+            work = [n * len(union) for n, union in enumerate(accumulate((e.missing for e in equations), set.union), 1)]
+            equations = [e for e, size in zip(equations, work, strict=True) if size <= MAX_WORK]
         return equations
 
     def _round(self, equations: list[_Equation]) -> tuple[dict[int, bytes], set[_Equation]]:
         """(packets by key, equations that cannot be true)."""
-        missing = set().union(*(e.missing for e in equations))
-        known = [key for key in dict.fromkeys(chain.from_iterable(e.keys for e in equations)) if key not in missing]
+        missing = list(set().union(*[e.missing for e in equations]))
+        covered = dict.fromkeys(chain.from_iterable(e.coefficients for e in equations))
+        known = list(covered.keys() - missing)
         packets = [self._packets[key] for key in known]
         longest = max(map(len, packets), default=0) + LENGTH_BYTES
         impossible = {e for e in equations if len(e.payload) < longest and self._too_short(e)}
         if impossible:
             return {}, impossible
-        place = {key: at for at, key in enumerate(chain(missing, known))}
-        rows = []
-        for at, equation in enumerate(equations, len(place)):
-            row = bytearray(len(place) + len(equations))
-            for key, coefficient in zip(equation.keys, equation.coefficients, strict=True):
-                row[place[key]] = coefficient
-            row[at] = 1
-            rows.append(bytes(row))
-        solutions = eliminate(rows, len(missing))
-        if not solutions:
+        order = missing + known
+        rows = tuple(
+            bytes(map(e.coefficients.get, order, repeat(0))) + (1 << 8 * at).to_bytes(len(equations), "little")
+            for at, e in enumerate(equations)
+        )
+        solution = solve(rows, len(missing))
+        if solution is None:
             return {}, set()
-        matrix = np.frombuffer(b"".join(row for _, row in solutions), np.uint8).reshape(len(solutions), -1)
-        values = _combine(matrix, packets, [e.payload for e in equations])
-        keys = list(missing)
-        return _judge([keys[unknown] for unknown, _ in solutions], values, matrix[:, len(known) :] != 0, equations)
+        values = _combine(solution, packets, [e.payload for e in equations])
+        sources = [(missing[at], row[len(known) :]) for at, row in zip(solution.unknowns, solution.shares, strict=True)]
+        return _judge(sources, values, equations)
 
     def _too_short(self, equation: _Equation) -> bool:
         """A packet that it covers is longer than it says."""
-        lengths = (len(self._packets[key]) for key in equation.keys if key not in equation.missing)
+        lengths = (len(self._packets[key]) for key in equation.coefficients if key not in equation.missing)
         return max(lengths, default=0) + LENGTH_BYTES > len(equation.payload)
 
 
-def _combine(matrix: np.ndarray, packets: list[bytes], payloads: list[bytes]) -> list[bytes]:
-    """matrix, uint8 [N, len(packets) + len(payloads)], times those rows: N byte strings."""
+def _combine(solution: Solution, packets: list[bytes], payloads: list[bytes]) -> list[bytes]:
+    """The values of the unknowns. packets, payloads: what is known."""
     length = max(map(len, payloads))
-    rows = np.frombuffer(b"".join([p.ljust(length, b"\0") for p in payloads]), np.uint8).reshape(-1, length)
-    if packets:
-        rows = np.concatenate((matrix_of(packets, length), rows))
-    used = matrix.any(axis=0)
-    if not used.all():
-        matrix, rows = matrix[:, used], rows[used]
-    return [row.tobytes() for row in product(matrix, rows)]
+    lines = framed(packets, length) + [payload.ljust(length, b"\0") for payload in payloads]
+    rows = np.frombuffer(b"".join(compress(lines, solution.used)), np.uint8).reshape(-1, length)
+    values = product_by(solution.tables, rows)
+    return [values[at].tobytes() for at in range(len(solution.unknowns))]
 
 
 def _judge(
-    keys: list[int], values: list[bytes], behind: np.ndarray, equations: list[_Equation]
+    sources: list[tuple[int, bytes]], values: list[bytes], equations: list[_Equation]
 ) -> tuple[dict[int, bytes], set[_Equation]]:
-    """(packets by key, equations that yielded something else). behind: bool [values, equations], which from which."""
-    packets, refused = {}, np.zeros(len(equations), bool)
-    for key, value, shares in zip(keys, values, behind, strict=True):
+    """(packets by key, equations that yielded something else). sources: key and share of each equation, by value."""
+    packets: dict[int, bytes] = {}
+    refused: set[_Equation] = set()
+    for (key, shares), value in zip(sources, values, strict=True):
         end = int.from_bytes(value[:LENGTH_BYTES], "big") + LENGTH_BYTES
         if end > len(value) or any(value[end:]):
-            refused |= shares
+            refused.update(e for e, share in zip(equations, shares, strict=True) if share)
         else:
             packets[key] = value[LENGTH_BYTES:end]
-    if refused.any():
-        innocent = ~(behind & refused).any(axis=1)
-        packets = {key: packets[key] for key, good in zip(keys, innocent, strict=True) if good}
-    return packets, {equation for equation, bad in zip(equations, refused, strict=True) if bad}
+    if refused:
+        for key, shares in sources:
+            if any(share and e in refused for e, share in zip(equations, shares, strict=True)):
+                packets.pop(key, None)
+    return packets, refused
 
 
 @lru_cache(maxsize=256)

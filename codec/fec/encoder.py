@@ -69,7 +69,7 @@ class FecEncoder:
     def _block(self, frame: _Sent, parity: int) -> list[Parity]:
         if not frame.packets:
             return []
-        rows = matrix_of(frame.packets)
+        rows = _matrix(frame.packets)
         payloads = product_by(_block_tables(len(rows), parity), rows)[:parity]
         return [
             Parity(frame.number, BLOCK, row, parity, (frame.bits,), payload.tobytes())
@@ -87,7 +87,7 @@ class FecEncoder:
         self._row = (self._row + parity) % ROWS
         base = window[0].base
         columns = (base + np.arange(len(packets))) % COLUMNS
-        payloads = product(cauchy(rows, columns), matrix_of(packets))
+        payloads = product(cauchy(rows, columns), _matrix(packets))
         covered = _bitmaps(window, newest.number)
         return [
             Parity(newest.number, STREAMING, row, base, covered, payload.tobytes())
@@ -117,8 +117,13 @@ def _bitmaps(window: list[_Sent], number: int) -> tuple[int, ...]:
     return tuple(bits.get(n, 0) for n in range(number, window[0].number - 1, -1))
 
 
-def matrix_of(packets: Sequence[bytes], length: int = 0) -> np.ndarray:
-    """uint8 [K, L]: each packet behind its length, filled with zeros. L: `length` or the least that fits all."""
-    length = length or max(map(len, packets)) + LENGTH_BYTES
-    rows = [len(p).to_bytes(LENGTH_BYTES, "big") + p.ljust(length - LENGTH_BYTES, b"\0") for p in packets]
-    return np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), length)
+def framed(packets: Sequence[bytes], length: int) -> list[bytes]:
+    """Each packet behind its length, filled with zeros to `length` bytes."""
+    room = length - LENGTH_BYTES
+    return [len(p).to_bytes(LENGTH_BYTES, "big") + p.ljust(room, b"\0") for p in packets]
+
+
+def _matrix(packets: Sequence[bytes]) -> np.ndarray:
+    """uint8 [K, L] of packets framed as short as fits them all."""
+    length = max(map(len, packets)) + LENGTH_BYTES
+    return np.frombuffer(b"".join(framed(packets, length)), np.uint8).reshape(len(packets), length)

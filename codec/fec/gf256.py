@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -112,34 +113,71 @@ def product(matrix: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return product_by(tables(matrix), rows)[: len(matrix)]
 
 
-def eliminate(equations: Sequence[bytes], unknowns: int) -> list[tuple[int, bytes]]:
-    """Solves a linear system as far as it can be.
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """Unknowns that a linear system determines. unknowns: which. shares: for each, its coefficients in what is
+    known, bytes. used: which of what is known has a coefficient other than zero; tables: of those, for product_by.
+    """
 
-    equations: one per row, all of a length: coefficients of the unknowns, then of what is known. Returns
-    (unknown, its coefficients in what is known) for every unknown that the equations determine. Gauss-Jordan;
-    a row is a number of 256-adic digits, so that a row operation is one table look-up and one XOR.
+    unknowns: tuple[int, ...]
+    shares: tuple[bytes, ...]
+    used: tuple[bool, ...]
+    tables: list[np.ndarray]
+
+
+def solve(equations: tuple[bytes, ...], unknowns: int) -> Solution | None:
+    """Solves a linear system as far as it can be; None: it determines nothing.
+
+    equations: one per row, all of a length: coefficients of the unknowns, then of what is known.
+    """
+    small = len(equations) <= 4 and len(equations[0]) <= 20
+    return (_solve_again if small else _solve)(equations, unknowns)
+
+
+def _solve(equations: tuple[bytes, ...], unknowns: int) -> Solution | None:
+    solved = _eliminate(equations, unknowns)
+    if not solved:
+        return None
+    which, shares = zip(*solved, strict=True)
+    matrix = np.frombuffer(b"".join(shares), np.uint8).reshape(len(shares), -1)
+    used = matrix.any(axis=0)
+    return Solution(which, shares, tuple(used.tolist()), tables(matrix[:, used]))
+
+
+# small frames lose the same few packets again and again; an entry has up to 20 KiB
+_solve_again = lru_cache(maxsize=512)(_solve)
+
+
+def _eliminate(equations: Sequence[bytes], unknowns: int) -> list[tuple[int, bytes]]:
+    """(unknown, its coefficients in what is known) for every unknown that the equations determine.
+
+    Gauss-Jordan on rows as integers of base 256, so that a row operation is one bytes.translate and one XOR.
     """
     size = len(equations[0])
-    rows = [int.from_bytes(row, "little") for row in equations]
-    pivots: dict[int, int] = {}
-    free = set(range(len(rows)))
-    for column in range(unknowns):
-        shift = 8 * column
-        pivot = next((r for r in free if rows[r] >> shift & 255), None)
-        if pivot is None:
+    rest = [int.from_bytes(row, "little") for row in equations]
+    done: list[int] = []  # reduced, each with a pivot
+    pivots: list[int] = []  # their columns
+    for shift in range(0, 8 * unknowns, 8):
+        at = next((at for at, row in enumerate(rest) if row >> shift & 255), None)
+        if at is None:
             continue
-        free.discard(pivot)
-        pivots[column] = pivot
-        scale = _INVERSE[rows[pivot] >> shift & 255]
-        scaled = rows[pivot].to_bytes(size, "little").translate(_TIMES[scale])
-        rows[pivot] = int.from_bytes(scaled, "little")
-        for r, row in enumerate(rows):
-            factor = row >> shift & 255
-            if factor and r != pivot:
-                rows[r] = row ^ int.from_bytes(scaled.translate(_TIMES[factor]), "little")
+        row = rest.pop(at)
+        unit = row.to_bytes(size, "little").translate(_TIMES[_INVERSE[row >> shift & 255]])
+        done = _without(done, unit, shift)
+        rest = _without(rest, unit, shift)
+        done.append(int.from_bytes(unit, "little"))
+        pivots.append(shift)
     mask = (1 << 8 * unknowns) - 1
     return [
-        (column, (rows[pivot] >> 8 * unknowns).to_bytes(size - unknowns, "little"))
-        for column, pivot in pivots.items()
-        if rows[pivot] & mask == 1 << 8 * column
+        (shift // 8, (row >> 8 * unknowns).to_bytes(size - unknowns, "little"))
+        for shift, row in zip(pivots, done, strict=True)
+        if row & mask == 1 << shift
+    ]
+
+
+def _without(rows: list[int], unit: bytes, shift: int) -> list[int]:
+    """The rows less that multiple of `unit` which makes their byte at `shift` zero."""
+    return [
+        row ^ int.from_bytes(unit.translate(_TIMES[factor]), "little") if (factor := row >> shift & 255) else row
+        for row in rows
     ]

@@ -40,9 +40,7 @@ class Parity:
 
     def body(self) -> bytes:
         """The bytes that travel."""
-        head = _HEADER.pack(
-            wrap(self.number), self.code << 4 | (len(self.covered) - 1), self.row, self.base
-        )
+        head = _HEADER.pack(wrap(self.number), self.code << 4 | (len(self.covered) - 1), self.row, self.base)
         return b"".join((head, coverage(self.covered), self.payload))
 
     @classmethod
