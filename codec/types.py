@@ -75,13 +75,17 @@ class EncodeHints:
 
 @dataclass(frozen=True, eq=False)
 class EncodedFrame:
-    """payloads: K byte strings, each decodes alone given the frame's side information. meta: for state_after."""
+    """payloads: K byte strings, each decodes alone given the frame's side information. meta: for state_after.
+
+    worth: of each packet, what losing it would cost, in any unit (lrae.codec.utility); None: not known.
+    """
 
     header: FrameHeader
     payloads: tuple[bytes, ...]
     side_bytes: int  # bytes of side information, all copies together
     meta: object = None
     timing: dict[str, float] = field(default_factory=dict)  # seconds per stage
+    worth: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,7 +22,9 @@ class ModelError(LraeError):
 
 
 class WireError(LraeError):
-    """Bytes from the network are malformed. The shell drops them and counts them."""
+    """Bytes from the network are malformed. The session drops them and counts them under `reason`."""
+
+    reason = "malformed"
 
 
 class TraceError(LraeError):

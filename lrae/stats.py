@@ -23,6 +23,10 @@ KEYS = {
         "loss",  # packets lost lately, 0 to 1, as the sender knows it
         "rtt_ms",  # round trip, null until measured
         "queued",  # datagrams in the pacer
+        "rate",  # bit/s that may leave, as the rate control has it; 0: no limit
+        "target",  # of these: for what the encoder makes
+        "fec",  # "none", "block" or "streaming"
+        "parity",  # parity packets of this frame
     ),
     # lrae-send, once at the end
     "sender-summary": (
@@ -31,13 +35,15 @@ KEYS = {
         "frames",  # sent
         "intra",  # of these
         "packets",
-        "bytes",  # of DATA packets
+        "bytes",  # of all packets
         "kbps",  # bytes over seconds
         "dropped",  # frames left out because encoder or network were too slow
         "skipped",  # frames left out to keep the bitrate
         "replayed",
         "loss",
         "rtt_ms",
+        "parity_bytes",  # of bytes
+        "retransmit_bytes",  # of bytes
         "confirmed",  # true: the receiver has heard the end
     ),
     # lrae-recv, one line per frame shown
@@ -66,6 +72,7 @@ KEYS = {
         "lost",  # of these: all packets missing, extrapolated
         "packets",  # received
         "late",  # of these: after their frame was decoded
+        "recovered",  # packets that parity brought back
         "dropped",  # datagrams refused, for whatever reason
         "reasons",  # {reason: datagrams}, of all streams so far
         "delay_ms_p50",  # null without frames

@@ -30,6 +30,18 @@ class FrameDue:
 
 
 @dataclass(frozen=True, eq=False)
+class FramesMended:
+    """More of frames that were decoded without has come late. The shell may decode them again, and the frames after
+    them, for the sake of the state; then it calls decoded_again().
+
+    frames: as they are now, by number.
+    """
+
+    frames: tuple[ReadyFrame, ...]
+    stream: StreamStarted
+
+
+@dataclass(frozen=True, eq=False)
 class StreamEnded:
     """No more frames of this stream. clean: the sender said so itself and had come to its end."""
 
@@ -46,4 +58,4 @@ class Notice:
     text: str
 
 
-Event = StreamStarted | FrameDue | StreamEnded | Notice
+Event = StreamStarted | FrameDue | FramesMended | StreamEnded | Notice

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import math
 
 from lrae.cli import Parser, format_address, parse_address, run_main
+from lrae.codec.wire.keys import NoKey, read_key
 from lrae.console import Display
 from lrae.errors import ConfigError
 from lrae.receiver.player import Player
@@ -27,6 +29,9 @@ def build_parser() -> argparse.ArgumentParser:
     add("--device", default="auto", choices=("auto", "cpu", "cuda"), help="where to compute")
     add("--classifier", metavar="NAME", help="label what happens: shipped (actions), a file, or none (default none)")
     add("--labels", action="store_true", help="write the labels into the picture of window, mp4 and mkv")
+    add("--key", metavar="FILE", help="key that the sender has too (lrae-keygen makes one); who lacks it gets silence")
+    add("--insecure", action="store_true", help="listen beyond this machine without a key")
+    add("--metrics", metavar="ADDRESS", help="serve Prometheus metrics at HOST:PORT")
     add("--stats", metavar="FILE", help="one JSON line per frame")
     add("--once", action="store_true", help="leave after the first stream")
     add("--quiet", action="store_true", help="print nothing but errors")
@@ -36,13 +41,17 @@ def build_parser() -> argparse.ArgumentParser:
 async def receive(args: argparse.Namespace) -> int:
     """Puts the parts together and runs them; returns the exit code."""
     address = parse_address(args.listen)
+    keys = read_key(args.key) if args.key else NoKey()
+    sock = open_socket(address, listen=True)
+    if not (args.key or args.insecure or ipaddress.ip_address(sock.getsockname()[0].partition("%")[0]).is_loopback):
+        sock.close()
+        raise ConfigError(f"{format_address(address)} is open to strangers: give --key FILE, or --insecure")
     classifier = None if args.classifier == "none" else args.classifier
     player = Player(args.output or ["null"], args.model, args.device, classifier, args.labels)
-    sock = open_socket(address, listen=True)
     with Display(args.quiet) as display:
         display.say(f"listening on {format_address(address)}")
         stats = StatsFile(args.stats)
-        session = ReceiverSession(args.deadline / 1e3)
+        session = ReceiverSession(args.deadline / 1e3, keys)
         try:
             return await Program(session, player, args.once, display, stats).run(sock)
         finally:

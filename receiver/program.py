@@ -181,6 +181,7 @@ class Program:
             lost=stats.lost,
             packets=stats.packets,
             late=stats.late,
+            recovered=stats.recovered,
             dropped=stats.dropped,
             reasons=reasons,
             delay_ms_p50=p50,

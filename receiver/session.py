@@ -1,107 +1,99 @@
-"""The receiver's side of the protocol, sans IO: one stream at a time, frames in order, feedback, counts."""
+"""The receiver's side of the protocol, sans IO: who may speak, one stream at a time, what is said back."""
 
 from __future__ import annotations
 
+import os
 from collections import Counter, OrderedDict, deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
+from lrae.codec.fec import Parity
 from lrae.codec.wire import (
-    MAX_REPORTED,
+    HANDSHAKE,
+    Alive,
     Bye,
     ByeCode,
     Config,
     DataPacket,
-    Feedback,
+    Envelope,
     Hello,
+    Kind,
     Packet,
     Stats,
     VersionError,
+    intact,
     parse_packet,
+    peek,
+    seal_packet,
 )
-from lrae.codec.wire.feedback import bitmap
-from lrae.codec.wire.serial import unwrap, wrap
+from lrae.codec.wire.keys import Keys
+from lrae.codec.wire.tokens import Tokens
 from lrae.errors import WireError
-from lrae.receiver.events import Event, FrameDue, Notice, StreamEnded, StreamStarted
-from lrae.receiver.jitter import JitterBuffer
+from lrae.receiver.events import Event, FrameDue, FramesMended, Notice, StreamEnded, StreamStarted
+from lrae.receiver.reception import Reception
 from lrae.version import VERSION
 
 TAKEOVER = 1.0  # seconds of silence after which another sender may take over
 VANISHED = 5.0  # seconds of silence that end a stream
-FEEDBACK_WAITING, FEEDBACK_IDLE, STATS_EVERY = 0.1, 0.25, 1.0
+STATS_EVERY = 1.0
 ANSWER_EVERY = 0.1  # seconds between answers to packets of streams that we do not have
 MAX_PAST = 32  # streams whose end is remembered
-# a decoder that falls further behind drops everything up to an intra frame
-MAX_UNDECIDED, MAX_BEHIND = 32, 1.0  # frames; seconds, of a stream in real time
-CAUGHT_UP = 2  # frames: now an intra frame is welcome again
+MAX_NOTICES = 32
 MAX_OUT = 256  # datagrams that wait to be sent
-
-_Peer = tuple[Hashable, int]
 
 
 class ReceiverSession:
     """Feed datagrams, drain events and datagrams, re-arm one timer. `now`: seconds of any monotonic clock.
 
-    deadline: seconds, as in JitterBuffer. counts: how many datagrams were dropped, by reason.
+    deadline: seconds, as in JitterBuffer. entropy(n): n random bytes. counts: how many datagrams were dropped, by
+    reason. sent: datagrams and bytes by kind.
     """
 
-    def __init__(self, deadline: float = 0.15) -> None:
+    def __init__(self, deadline: float, keys: Keys, entropy: Callable[[int], bytes] = os.urandom) -> None:
         self.counts: Counter[str] = Counter()
-        self._deadline = deadline
+        self.sent: Counter[tuple[str, str]] = Counter()
+        self._deadline, self._keys = deadline, keys
+        self._handshake = keys.handshake("receiver")
+        self._tokens = Tokens(entropy)
         self._events: deque[Event] = deque()
         self._out: deque[tuple[bytes, Hashable]] = deque(maxlen=MAX_OUT)
-        self._past: OrderedDict[_Peer, Bye] = OrderedDict()
+        self._past: OrderedDict[tuple[Hashable, int], Bye] = OrderedDict()  # by address and stream id
         self._noticed: set[str] = set()
         self._answered = float("-inf")
         self._stream: StreamStarted | None = None
-        self._start(None, 0.0)
-
-    def _start(self, stream: StreamStarted | None, now: float) -> None:
-        self._stream, self._accepted, self._heard = stream, False, now
-        self._buffer = JitterBuffer(self._deadline, stream is None or stream.config.realtime)
-        self._fates: deque[int] = deque(maxlen=MAX_REPORTED)  # newest first
-        self._undecided: deque[float] = deque()  # when frames went to the shell that it has not decoded yet
-        self._overloaded = False
-        self._fated = 0  # unbounded number of the newest fate
-        self._received, self._sequence, self._arrival = 0, 0, now
-        self._shown = self._partial = self._lost = 0
-        self._dropped_before = sum(self.counts.values())
-        self._late_before = self.counts["late"]
-        self._feedback_at = self._stats_at = now
+        self._envelope: Envelope | None = None
+        self._address: Hashable = None
+        self._stats = Stats(0, 0, 0, 0, 0, 0, 0)
+        self._media: Reception | None = None  # once the shell has accepted the stream
 
     # what the shell calls
 
     def receive_datagram(self, data: bytes, address: Hashable, now: float) -> None:
         """Any bytes from anybody; never raises."""
         try:
-            packet = parse_packet(data)
+            kind, stream, _ = peek(data)
+            if kind in HANDSHAKE:
+                packet = parse_packet(self._handshake.unseal(data))
+                reason = self._on_handshake(packet, len(data), address, now)
+            elif not self._speaks(stream, address):
+                reason = self._on_stranger(kind, stream, data, address, now)
+            else:
+                reason = self._on_session(data, address, now)
         except VersionError as error:
-            self._drop("version")
-            self._notice(f"a sender speaks another protocol: {error}")
-            self._answer(Hello(0, "receiver", f"lrae {VERSION}"), address, now)
-            return
-        except WireError:
-            self._drop("malformed")
-            return
-        peer = address, packet.stream
-        if isinstance(packet, Config):
-            self._on_config(packet, peer, now)
-        elif peer != self._peer:
-            self._on_stranger(packet, peer, now)
-        elif isinstance(packet, DataPacket):
-            self._on_data(packet, now)
-        elif isinstance(packet, Bye):
-            self._on_bye(packet, now)
-        elif isinstance(packet, Hello) and packet.role == "sender":
-            self._heard = now
-        else:
-            self._drop("unexpected")
+            reason = "version" if self._keys.secret or intact(data) else "malformed"
+            if reason == "version" and not self._keys.secret:
+                self._notice(f"a sender speaks another protocol: {error}")
+                self._answer(Hello(0, "receiver", f"lrae {VERSION}"), len(data), address, now)
+        except WireError as error:
+            reason = error.reason
+        if reason:
+            self.counts[reason] += 1
         self._release(now)
 
     def accept(self, stream: StreamStarted, now: float) -> None:
         """The shell is ready to decode this stream (nothing happens if it has ended meanwhile)."""
-        if stream is self._stream and not self._accepted:
-            self._accepted, self._heard = True, now
-            self._feedback_at, self._stats_at = now, now + STATS_EVERY
+        if stream is self._stream and self._media is None:
+            self._media = Reception(stream.config, self._deadline, self.counts, now)
+            self._heard, self._stats_at = now, now + STATS_EVERY
 
     def refuse(self, stream: StreamStarted, code: ByeCode, reason: str, now: float) -> None:
         """The shell cannot take this stream (any more): the sender is told why."""
@@ -111,19 +103,15 @@ class ReceiverSession:
 
     def decoded(self, due: FrameDue, used: frozenset[int], now: float) -> None:
         """The payloads of a frame that took part in decoding it: in order, once for each FrameDue."""
-        if due.stream is not self._stream:
-            return
-        if due.frame.number != self._fated + 1:
-            self._fates.clear()
-        self._fated = due.frame.number
-        self._fates.appendleft(bitmap(used))
-        self._shown += 1
-        self._lost += not used
-        self._partial += 0 < len(used) < due.frame.header.packets if due.frame.header else 0
-        self._feedback_at = now
-        self._undecided.popleft()
-        self._overloaded = self._overloaded and len(self._undecided) > CAUGHT_UP
-        self._release(now)
+        if due.stream is self._stream:
+            self._media.decoded(due.frame, used, now)
+            self._release(now)
+
+    def decoded_again(self, mended: FramesMended, used: dict[int, frozenset[int]], now: float) -> None:
+        """Frames have been decoded once more. used: of each, by number."""
+        if mended.stream is self._stream:
+            for number, payloads in used.items():
+                self._media.decoded_again(number, payloads, now)
 
     def stop(self, reason: str, now: float) -> None:
         """The program leaves: tells the sender and ends the stream."""
@@ -141,11 +129,8 @@ class ReceiverSession:
         """When handle_timer wants to be called, None if never."""
         if self._stream is None:
             return None
-        times = [self._heard + VANISHED]
-        if self._accepted:
-            due = self._buffer.due()
-            times += [self._feedback_at, self._stats_at] + ([due] if due is not None else [])
-        return min(times)
+        vanished = self._heard + VANISHED
+        return vanished if self._media is None else min(vanished, self._stats_at, self._media.due())
 
     def handle_timer(self, now: float) -> None:
         self._release(now)
@@ -158,144 +143,158 @@ class ReceiverSession:
     @property
     def stats(self) -> Stats:
         """Counts of the present (or last) stream."""
-        dropped = sum(self.counts.values()) - self._dropped_before
-        late = self.counts["late"] - self._late_before
-        stream = self._stream.config.stream if self._stream else 0
-        return Stats(stream, self._shown, self._partial, self._lost, self._received, late, dropped)
+        return self._stats if self._media is None else self._media.stats
 
-    # what packets do
+    # who speaks
 
-    @property
-    def _peer(self) -> _Peer | None:
-        return (self._stream.address, self._stream.config.stream) if self._stream else None
+    def _speaks(self, stream: int, address: Hashable) -> bool:
+        """A datagram may belong to the stream. With a key the envelope decides, wherever it comes from."""
+        ours = self._stream is not None and stream == self._stream.config.stream
+        return ours and (self._keys.secret or address == self._address)
 
-    def _on_config(self, packet: Config, peer: _Peer, now: float) -> None:
-        address = peer[0]
-        if peer == self._peer:
+    def _on_handshake(self, packet: Packet, size: int, address: Hashable, now: float) -> str | None:
+        """Returns why the packet counts as dropped."""
+        if isinstance(packet, Config):
+            return self._on_config(packet, size, address, now)
+        if isinstance(packet, Bye):
+            return self._on_bye(packet, size, address, now)
+        if packet.role != "sender":
+            return "unexpected"
+        token = self._tokens.issue(address, packet.stream, packet.nonce, now)
+        deadline = min(60_000, round(self._deadline * 1e3))
+        answer = Hello(packet.stream, "receiver", f"lrae {VERSION}", packet.nonce, token, deadline)
+        return self._send(answer, address, size)
+
+    def _on_config(self, config: Config, size: int, address: Hashable, now: float) -> str | None:
+        if self._stream is not None and config.token == self._stream.config.token:
             self._heard = now
-            self._hello_or_feedback(now)
-        elif peer in self._past:
-            self._send(self._past[peer], address)
-        elif self._stream is not None and now - self._heard <= TAKEOVER:
-            self._drop("busy")
-            self._send(Bye(packet.stream, ByeCode.BUSY, "the receiver has another sender"), address)
-        else:
-            if self._stream is not None:
-                self._end("another sender has taken over", False)
-            self._start(StreamStarted(packet, address), now)
-            self._events.append(self._stream)
-            self._hello_or_feedback(now)
+            if self._media is not None:
+                self._media.report_soon(now)
+            return None
+        if bye := self._said(config.token):
+            return self._send(bye, address, size)
+        if not self._tokens.check(address, config.stream, config.nonce, config.token, now):
+            return "token"
+        if self._stream is not None:
+            again = config.owner == self._stream.config.owner
+            if not again and now - self._heard <= TAKEOVER:
+                reason = "the receiver has another sender"
+                self._send(Bye(config.stream, ByeCode.BUSY, config.token, reason), address, size)
+                return "busy"
+            self._end("the sender has called again" if again else "another sender has taken over", False)
+        self._tokens.use(config.token)
+        self._past.pop((address, config.stream), None)
+        self._stream, self._address, self._heard = StreamStarted(config, address), address, now
+        self._envelope = self._keys.session(config.nonce, config.token, config.stream, "receiver")
+        self._events.append(self._stream)
+        return None
 
-    def _on_stranger(self, packet: Packet, peer: _Peer, now: float) -> None:
-        if peer in self._past:
-            if isinstance(packet, Bye):
-                self._send(Bye(packet.stream, ByeCode.END), peer[0])
-            elif isinstance(packet, DataPacket):
-                self._drop("after-end")
-                self._answer(self._past[peer], peer[0], now)
-        elif isinstance(packet, Hello) and packet.role == "sender":
-            pass  # comes with a CONFIG, which is answered
-        elif not isinstance(packet, DataPacket):
-            self._drop("unexpected")
-        elif self._stream is None:
-            self._drop("unknown-stream")
-            self._answer(Hello(packet.stream, "receiver", f"lrae {VERSION}"), peer[0], now)
-        else:
-            self._drop("other-stream")
-
-    def _on_data(self, packet: DataPacket, now: float) -> None:
+    def _on_bye(self, packet: Bye, size: int, address: Hashable, now: float) -> str | None:
+        if self._said(packet.token):
+            return self._send(Bye(packet.stream, ByeCode.END, packet.token), address, size)
+        if self._stream is None or packet.token != self._stream.config.token:
+            return "unexpected"
         self._heard = now
-        if not self._accepted:
-            self._drop("early")
-            return
-        if self._overloaded:
-            self._drop("overload")
-            return
-        sequence = unwrap(packet.sequence, self._sequence)
-        if self._received == 0 or sequence > self._sequence:
-            self._sequence, self._arrival = sequence, now
-        reason = self._buffer.add(packet, now)
-        if reason != "duplicate":
-            self._received += 1
-        if reason is not None:
-            self._drop(reason)
-
-    def _on_bye(self, packet: Bye, now: float) -> None:
-        self._heard = now
-        if packet.code == ByeCode.END and self._accepted:
-            self._buffer.finish(packet.next_frame, now)
-            self._send(self.stats, self._stream.address)
+        if packet.code == ByeCode.END and self._media is not None:
+            self._media.finish(packet.next_frame, now)
+            self._say(self._media.stats)
             self._say_bye(ByeCode.END, "")
         else:
             self._say_bye(ByeCode.END, "")
             self._end(packet.reason or "the sender has left", packet.code == ByeCode.END)
+        return None
+
+    def _on_stranger(self, kind: Kind, stream: int, data: bytes, address: Hashable, now: float) -> str:
+        """A datagram of no stream that we have. Without the key, nobody gets an answer that he has not had before."""
+        if bye := self._past.get((address, stream)):
+            self._answer(bye, len(data), address, now)
+            return "after-end"
+        if self._keys.secret:
+            return "unknown-stream"
+        self._keys.session(b"", b"", stream, "receiver").unseal(data)  # raises WireError where it is damaged
+        if kind in (Kind.DATA, Kind.ALIVE, Kind.PARITY):
+            self._answer(Hello(stream, "receiver", f"lrae {VERSION}"), len(data), address, now)
+        known = self._stream is not None
+        return "other-stream" if known else "unknown-stream"
+
+    def _on_session(self, data: bytes, address: Hashable, now: float) -> str | None:
+        opened = self._envelope.unseal(data)
+        packet = parse_packet(opened)
+        self._heard = now
+        if address != self._address:
+            self._notice("the sender's address has changed")
+            self._address = address
+        if self._media is None:
+            return "early"
+        self._media.arrived(opened.counter, len(data), now)
+        if isinstance(packet, DataPacket):
+            self._media.on_data(packet, bytes(opened.body), opened.counter, now)
+        elif isinstance(packet, Parity):
+            self._media.on_parity(packet, now)
+        elif not isinstance(packet, Alive):
+            return "unexpected"
+        return None
 
     # what comes of it
 
     def _release(self, now: float) -> None:
-        if self._stream is None or not self._accepted:
+        if self._media is None:
             return
-        while frame := self._buffer.pop(now):
-            self._undecided.append(now)
+        while frame := self._media.pop(now):
             self._events.append(FrameDue(frame, self._stream, now))
-        behind = now - self._undecided[0] if self._undecided and self._stream.config.realtime else 0.0
-        if len(self._undecided) >= MAX_UNDECIDED or behind > MAX_BEHIND:
-            self._overloaded = True
-            self._buffer.reset()
-        if self._buffer.finished and not self._undecided:
+        if mended := self._media.mend(now):
+            self._events.append(FramesMended(mended, self._stream))
+        self._media.watch_load(now)
+        if self._media.finished:
             self._end("end of stream", True)
 
     def _end(self, reason: str, clean: bool) -> None:
-        self._events.append(StreamEnded(self._stream, reason, clean, self.stats))
-        self._stream = None
+        self._stats = self.stats
+        self._events.append(StreamEnded(self._stream, reason, clean, self._stats))
+        self._stream = self._media = self._envelope = None
 
     def _speak(self, now: float) -> None:
-        if self._stream is None or not self._accepted:
+        if self._media is None:
             return
-        if now >= self._feedback_at:
-            self._send(self._feedback(now), self._stream.address)
-            self._feedback_at = now + (FEEDBACK_WAITING if self._buffer.wants_intra else FEEDBACK_IDLE)
+        if report := self._media.feedback(now):
+            self._say(report)
         if now >= self._stats_at:
-            self._send(self.stats, self._stream.address)
+            self._say(self._media.stats)
             self._stats_at = now + STATS_EVERY
 
-    def _feedback(self, now: float) -> Feedback:
-        return Feedback(
-            self._stream.config.stream,
-            self._buffer.wants_intra and not self._overloaded,
-            wrap(self._sequence),
-            wrap(self._received),
-            wrap(round(self._arrival * 1e6)),
-            min(round((now - self._arrival) * 1e6), (1 << 32) - 1),
-            wrap(self._fated),
-            tuple(self._fates),
-        )
-
-    def _hello_or_feedback(self, now: float) -> None:
-        if self._accepted:
-            self._feedback_at = now
-        else:
-            self._send(Hello(self._stream.config.stream, "receiver", f"lrae {VERSION}"), self._stream.address)
+    def _say(self, packet: Packet) -> None:
+        """To the sender of the stream."""
+        data = seal_packet(packet, self._envelope)
+        self.sent[packet.KIND.name.lower(), "packets"] += 1
+        self.sent[packet.KIND.name.lower(), "bytes"] += len(data)
+        self._out.append((data, self._address))
 
     def _say_bye(self, code: ByeCode, reason: str) -> None:
         """Says BYE, and again whenever the sender speaks of this stream after its end."""
-        bye = self._past[self._peer] = Bye(self._stream.config.stream, code, reason)
+        config = self._stream.config
+        bye = self._past[self._address, config.stream] = Bye(config.stream, code, config.token, reason)
         if len(self._past) > MAX_PAST:
             self._past.popitem(last=False)
-        self._send(bye, self._stream.address)
+        self._out.append((seal_packet(bye, self._handshake), self._address))
 
-    def _send(self, packet: Packet, address: Hashable) -> None:
-        self._out.append((bytes(packet), address))
+    def _said(self, token: bytes) -> Bye | None:
+        """The BYE of a session that is over."""
+        return next((bye for bye in self._past.values() if bye.token == token), None)
 
-    def _answer(self, packet: Packet, address: Hashable, now: float) -> None:
+    def _send(self, packet: Packet, address: Hashable, cause: int) -> str | None:
+        """Answers a handshake packet of `cause` bytes from anywhere, never by more (RFC 9000, section 8)."""
+        data = seal_packet(packet, self._handshake)
+        if len(data) > cause:
+            return "amplification"
+        self._out.append((data, address))
+        return None
+
+    def _answer(self, packet: Packet, cause: int, address: Hashable, now: float) -> None:
         if now - self._answered >= ANSWER_EVERY:
             self._answered = now
-            self._send(packet, address)
-
-    def _drop(self, reason: str) -> None:
-        self.counts[reason] += 1
+            self._send(packet, address, cause)
 
     def _notice(self, text: str) -> None:
-        if text not in self._noticed and len(self._noticed) < MAX_PAST:
+        if text not in self._noticed and len(self._noticed) < MAX_NOTICES:
             self._noticed.add(text)
             self._events.append(Notice(text))

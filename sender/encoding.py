@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from lrae.codec.api import Encoder
 from lrae.codec.types import MAX_PACKETS, TILES, EncodedFrame, EncodeHints, Frame
-from lrae.codec.wire import DATA_OVERHEAD, MTU
+from lrae.codec.wire import DATA_OVERHEAD, payload_room
 from lrae.codec.wire.serial import wrap
 from lrae.errors import ConfigError
 from lrae.models.rates import step_of
@@ -29,6 +30,7 @@ MAX_INTERVAL = 0.5  # seconds; a longer pause between frames saves up no more bi
 COARSER = 6  # steps of q, where a frame does not fit MAX_PACKETS packets
 MAX_CREDIT = 1.0  # seconds of computing time that may be saved up for a replay
 MIN_SHARE = 0.1  # of the time: replays get it however slow the encoder is
+MAX_QUEUE = 0.25  # seconds that packets may wait to leave; beyond that a frame is skipped
 
 
 class FrameEncoder:
@@ -53,6 +55,9 @@ class FrameEncoder:
         first_number: int = 0,
         patience: int | None = PATIENCE,
         seed: int = 0,
+        room: int = payload_room(),
+        overhead: int = DATA_OVERHEAD,
+        worth: Callable[[EncodedFrame, object, object], Sequence[float]] | None = None,
     ) -> None:
         pixels = encoder.format.width * encoder.format.height
         low, high = HISTORY_FRAMES
@@ -70,6 +75,7 @@ class FrameEncoder:
         self._silent = 0
         self._refresher: Refresher | None = None
         self._rng = np.random.default_rng(seed)
+        self._room, self._overhead, self._worth = room, overhead, worth
 
     def encode(self, frame: Frame, news: News) -> EncodedFrame | None:
         """The next frame, predicted from what the receiver has as far as `news` tell. None: skipped."""
@@ -78,18 +84,22 @@ class FrameEncoder:
         intra = news.intra_wanted or self.reference.needs_intra
         interval = min(MAX_INTERVAL, max(0.0, frame.time - self._time))
         self._time = frame.time
-        q = self._q.choose(intra, interval) if isinstance(self._q, RateControl) else self._q
+        q = self._choose(intra, interval, news)
         if q is None:
             self.skipped += 1
             return None
-        start = self._clock()
+        start, before = self._clock(), self.reference.state
         encoded, after, q = self._encode(frame, q, intra, news.loss)
         intra = encoded.header.intra
         if isinstance(self._q, RateControl):
-            if intra and size_bits(encoded) > TOO_BIG * self._q.target(True):
-                self._q.learn(True, q, size_bits(encoded))
+            bits = self.size_bits(encoded)
+            if intra and bits > TOO_BIG * self._q.target(True):
+                self._q.learn(True, q, bits)
                 encoded, after, q = self._encode(frame, self._q.fitting(True), intra, news.loss)
-            self._q.update(intra, q, size_bits(encoded))
+                bits = self.size_bits(encoded)
+            self._q.update(intra, q, bits)
+        if self._worth is not None:
+            encoded = replace(encoded, worth=tuple(self._worth(encoded, before, after)))
         self._encode_time += 0.1 * (self._clock() - start - self._encode_time)
         self.reference.sent(encoded, after)
         if self._refresher is not None:
@@ -100,10 +110,23 @@ class FrameEncoder:
         self._number = wrap(self._number + 1)
         return encoded
 
+    def size_bits(self, encoded: EncodedFrame) -> int:
+        """Bits of a frame's UDP payloads, headers included."""
+        return 8 * sum(len(payload) + self._overhead for payload in encoded.payloads)
+
+    def _choose(self, intra: bool, interval: float, news: News) -> int | None:
+        """q of the next frame, None: it is to be skipped."""
+        if not isinstance(self._q, RateControl):
+            return self._q
+        if news.target > 0:
+            self._q.bitrate = news.target
+        q = self._q.choose(intra, interval)
+        return None if news.queue > MAX_QUEUE and not intra else q
+
     def _encode(self, frame: Frame, q: int, intra: bool, loss: float) -> tuple[EncodedFrame, object, int]:
         """(frame, state, q used). What does not fit its packets is tried as an intra frame, then coarser."""
         tracker, state = self.reference, self.reference.state
-        room = MTU - DATA_OVERHEAD
+        room = self._room
         while True:
             repair = min(MAX_EXPOSED, len(tracker) + 1)
             copies = side_copies(loss, intra)
@@ -149,7 +172,3 @@ def side_copies(loss: float, intra: bool) -> int:
     loss = min(max(loss, 0.005), 0.99)
     return min(MAX_PACKETS, max(1, math.ceil(math.log(SIDE_LOSS[intra]) / math.log(loss) - 1e-9)))
 
-
-def size_bits(encoded: EncodedFrame) -> int:
-    """Bits of a frame's UDP payloads, headers included."""
-    return 8 * sum(len(payload) + DATA_OVERHEAD for payload in encoded.payloads)

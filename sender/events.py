@@ -42,13 +42,16 @@ class Notice:
 class News:
     """What feedback has told since it was last asked, for the encoder.
 
-    confirmed: (frame number, payloads used) of frames not confirmed before, oldest first.
-    intra_wanted: the receiver has no state. loss: share of packets lost lately, 0..1.
+    confirmed: (frame number, payloads used) of frames not confirmed before, or of which more has arrived since, oldest
+    first. intra_wanted: the receiver has no state. loss: share of packets lost lately, 0..1. target: bit/s of DATA
+    datagrams that may be made, 0: no limit. queue: seconds until what was made before has left.
     """
 
     confirmed: tuple[tuple[int, frozenset[int]], ...] = ()
     intra_wanted: bool = False
     loss: float = 0.0
+    target: float = 0.0
+    queue: float = 0.0
 
 
 Event = Connected | Disconnected | Refused | Ended | Notice

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from lrae.codec.types import EncodedFrame, Frame
 from lrae.console import Display
 from lrae.errors import LraeError
-from lrae.sender.encoding import FrameEncoder, size_bits
+from lrae.sender.encoding import FrameEncoder
 from lrae.sender.events import Connected, Disconnected, Ended, Notice, Refused
 from lrae.sender.reading import FrameReader
 from lrae.sender.session import SenderSession
@@ -145,7 +145,7 @@ class Program:
     def _count(
         self, encoded: EncodedFrame, capture: float, now: float, seconds: float, replayed: int
     ) -> None:
-        header, session = encoded.header, self._session
+        header, flow = encoded.header, self._session.flow
         self._first = self._first if self._frames else now
         self._last, self._q = now, header.q
         self._frames += 1
@@ -158,39 +158,45 @@ class Program:
             intra=header.intra,
             q=header.q,
             packets=header.packets,
-            bytes=size_bits(encoded) // 8,
+            bytes=self._encoder.size_bits(encoded) // 8,
             side_bytes=encoded.side_bytes,
             encode_ms=seconds * 1e3,
             replayed=replayed,
-            loss=session.loss,
-            rtt_ms=None if session.rtt is None else session.rtt * 1e3,
-            queued=session.queued,
+            loss=flow.acks.loss,
+            rtt_ms=None if flow.acks.rtt is None else flow.acks.rtt * 1e3,
+            queued=flow.queued,
+            rate=flow.controller.rate,
+            target=flow.target,
+            fec=flow.plan.scheme,
+            parity=flow.plan.parity,
         )
 
     async def _show_status(self) -> None:
-        session, past = self._session, deque([(self._loop.time(), 0, 0)], maxlen=RATE_OVER)
+        session, flow = self._session, self._session.flow
+        past = deque([(self._loop.time(), 0, 0)], maxlen=RATE_OVER)
         while True:
             await asyncio.sleep(self._display.every)
             if not session.connected:
                 self._display.status(f"calling the receiver at {self._peer}")
                 continue
             total = f"/{self._source.frames}" if self._source.frames else ""
-            past.append((self._loop.time(), self._frames, session.bytes_sent))
+            past.append((self._loop.time(), self._frames, flow.total("bytes")))
             seconds, frames, sent = (b - a for a, b in zip(past[0], past[-1], strict=True))
-            rtt = "?" if session.rtt is None else f"{session.rtt * 1e3:.0f}"
+            rtt = "?" if flow.acks.rtt is None else f"{flow.acks.rtt * 1e3:.0f}"
             self._display.status(
                 f"frame {self._frames}{total} | {frames / seconds:.1f} fps | {sent * 8e-3 / seconds:.0f} kbit/s"
-                f" | q {self._q} | loss {session.loss:.0%} | rtt {rtt} ms"
+                f" | q {self._q} | loss {flow.acks.loss:.0%} | rtt {rtt} ms"
                 f" | dropped {self._dropped + self._reader.dropped} | replayed {self._encoder.replayed}"
             )
 
     def _finish(self) -> None:
         """The last line of the statistics, and the same in words."""
-        session, seconds = self._session, self._last - self._first
-        kbps = session.bytes_sent * 8e-3 / seconds if seconds > 0 else 0.0
+        session, flow, seconds = self._session, self._session.flow, self._last - self._first
+        packets, size = flow.total("packets"), flow.total("bytes")
+        kbps = size * 8e-3 / seconds if seconds > 0 else 0.0
         dropped = self._dropped + self._reader.dropped
         self._display.say(
-            f"sent {self._frames} frames ({self._intra} intra) in {session.packets_sent} packets, "
+            f"sent {self._frames} frames ({self._intra} intra) in {packets} packets, "
             f"{kbps:.0f} kbit/s over {seconds:.1f} s; {dropped} dropped, {self._encoder.skipped} skipped"
         )
         if peer := session.peer_stats:
@@ -207,13 +213,15 @@ class Program:
             seconds=seconds,
             frames=self._frames,
             intra=self._intra,
-            packets=session.packets_sent,
-            bytes=session.bytes_sent,
+            packets=packets,
+            bytes=size,
             kbps=kbps,
             dropped=dropped,
             skipped=self._encoder.skipped,
             replayed=self._encoder.replayed,
-            loss=session.loss,
-            rtt_ms=None if session.rtt is None else session.rtt * 1e3,
+            loss=flow.acks.loss,
+            rtt_ms=None if flow.acks.rtt is None else flow.acks.rtt * 1e3,
+            parity_bytes=flow.sent["parity", "bytes"],
+            retransmit_bytes=flow.sent["retransmit", "bytes"],
             confirmed=bool(self._ended and self._ended.confirmed),
         )

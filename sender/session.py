@@ -2,40 +2,48 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter, OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import replace
 from enum import Enum
 
 from lrae.codec.types import EncodedFrame
 from lrae.codec.wire import (
+    HANDSHAKE,
+    NONCE,
+    Alive,
     Bye,
     ByeCode,
     Config,
-    DataPacket,
     Feedback,
     Hello,
     Packet,
     Stats,
     VersionError,
+    intact,
     parse_packet,
+    peek,
+    seal_packet,
 )
-from lrae.codec.wire.data import capture_stamp
+from lrae.codec.wire.control import PADDING
 from lrae.codec.wire.feedback import indices
+from lrae.codec.wire.keys import Keys
 from lrae.codec.wire.serial import difference, wrap
 from lrae.errors import WireError
 from lrae.sender.events import Connected, Disconnected, Ended, Event, News, Notice, Refused
-from lrae.sender.pacer import Pacer
+from lrae.sender.flow import Flow
 from lrae.version import VERSION
 
 CALL_FIRST, CALL_LAST, CALL_GROWTH = 0.1, 1.0, 1.3  # seconds between HELLOs while nobody answers
-SILENCE = 3.0  # seconds without a word from the receiver: call it again
+TOKEN_LASTS = 8.0  # seconds; then a CONFIG that nobody answers is given up for a new HELLO
+DOUBT = 1.0  # seconds without a word from the receiver: ask whether it still knows us
+SILENCE = 3.0  # seconds without a word: the stream stops and the receiver is called again
 BUSY_PATIENCE = 3.0  # seconds to wait for a busy receiver, which may be waiting for a sender that has died
 KEEP_ALIVE = 0.5
 DRAIN, BYE_EVERY, BYE_FOR = 1.0, 0.1, 1.0
-RECALL_AFTER = 1.0  # seconds after connecting in which a late HELLO means nothing
-MAX_SENT = 4096  # packets whose time of sending is remembered
 MAX_FLIGHT = 256  # frames
-LOSS_FIRST = 0.05  # assumed until measured
-LOSS_WEIGHT = 0.02  # per packet: the estimate follows the last 50
+SETTLED = 64  # confirmed frames whose fate may still be bettered by late packets
 
 
 class _State(Enum):
@@ -49,30 +57,29 @@ class _State(Enum):
 class SenderSession:
     """Feed datagrams and frames, drain datagrams, events and news, re-arm one timer.
 
-    `now`: seconds of any monotonic clock. config.stream: the stream id. counts: dropped datagrams by reason.
-    rtt: seconds, None until measured. loss: share of packets lost lately. first_sequence: any.
+    `now`: seconds of any monotonic clock. config.stream: the stream id; its nonces are filled in here. entropy(n): n
+    random bytes. counts: dropped datagrams by reason. flow: what it sends, and what it knows of the path.
     """
 
-    def __init__(self, config: Config, pacer: Pacer, now: float, first_sequence: int = 0) -> None:
-        self.config = config
+    def __init__(
+        self, config: Config, flow: Flow, keys: Keys, now: float, entropy: Callable[[int], bytes] = os.urandom
+    ) -> None:
+        self.config = replace(config, owner=entropy(NONCE))
         self.counts: Counter[str] = Counter()
-        self.rtt: float | None = None
-        self.loss = LOSS_FIRST
+        self.flow = flow
         self.peer_stats: Stats | None = None
-        self.packets_sent = self.bytes_sent = 0
-        self._pacer = pacer
-        self._sequence = first_sequence
+        self._keys, self._entropy = keys, entropy
+        self._handshake = keys.handshake("sender")
+        self._envelope = None
         self._events: deque[Event] = deque()
-        self._out: deque[bytes] = deque(maxlen=64)  # control packets
-        self._sent: OrderedDict[int, float] = OrderedDict()
+        self._out: deque[bytes] = deque(maxlen=64)  # handshake packets
         self._flight: OrderedDict[int, None] = OrderedDict()  # numbers of unconfirmed frames
+        self._settled: OrderedDict[int, int] = OrderedDict()  # payloads used of confirmed ones
         self._confirmed: list[tuple[int, frozenset[int]]] = []
         self._intra_wanted = False
         self._intra_at = self._connected_at = float("-inf")
-        self._loss_mark: tuple[int, int] | None = None  # (sequence, received) of the feedback before
         self._next_frame = 0
         self._bye = Bye(config.stream, ByeCode.END)
-        self._ever_connected = False
         self._call(now)
 
     # what the shell calls
@@ -87,20 +94,11 @@ class SenderSession:
         """Frames sent and not confirmed: what a sender without a clock of its own holds back on."""
         return len(self._flight)
 
-    @property
-    def queued(self) -> int:
-        """Datagrams that wait in the pacer."""
-        return len(self._pacer)
-
     def send_frame(self, encoded: EncodedFrame, capture: float, now: float) -> None:
         """Queues a frame's packets. capture: seconds on the same clock as `now`. Dropped unless connected."""
         if not self.connected:
             return
-        stamp = capture_stamp(capture)
-        for index, payload in enumerate(encoded.payloads):
-            packet = DataPacket(self.config.stream, self._sequence, stamp, encoded.header, index, payload)
-            self._pacer.push(self._sequence, bytes(packet))
-            self._sequence = wrap(self._sequence + 1)
+        self.flow.queue_frame(encoded, capture, now)
         self._flight[encoded.header.number] = None
         if len(self._flight) > MAX_FLIGHT:
             self._flight.popitem(last=False)
@@ -108,7 +106,8 @@ class SenderSession:
 
     def take_news(self, now: float) -> News:
         """What the encoder should know before the next frame."""
-        news = News(tuple(self._confirmed), self._intra_wanted, self.loss)
+        flow = self.flow
+        news = News(tuple(self._confirmed), self._intra_wanted, flow.acks.loss, flow.target, flow.queue_seconds)
         self._confirmed.clear()
         if self._intra_wanted:
             self._intra_wanted, self._intra_at = False, now
@@ -123,50 +122,38 @@ class SenderSession:
 
     def stop(self, reason: str, now: float) -> None:
         """The program leaves at once: BYE without waiting for confirmations."""
-        self._pacer.clear()
         if self._state is _State.CALLING:
             self._over(Ended(False))
         elif self._state is not _State.OVER:
-            self._leave(Bye(self.config.stream, ByeCode.STOPPED, reason, self._next_frame), now)
+            self._leave(ByeCode.STOPPED, reason, now)
 
     def receive_datagram(self, data: bytes, address: object, now: float) -> None:
         """Any bytes; never raises. address: not looked at, the socket has one peer."""
         try:
-            packet = parse_packet(data)
+            kind, stream, _ = peek(data)
+            envelope = self._handshake if kind in HANDSHAKE else self._envelope
+            if self._state is _State.OVER or stream != self.config.stream:
+                reason = "other-stream"
+            elif envelope is None:
+                reason = "unexpected"
+            else:
+                reason = self._on_packet(parse_packet(envelope.unseal(data)), now)
         except VersionError as error:
-            self.counts["version"] += 1
-            if self.counts["version"] == 1:
+            reason = "version" if self._keys.secret or intact(data) else "malformed"
+            if reason == "version" and not self.counts[reason] and not self._keys.secret:
                 self._events.append(Notice(f"the receiver speaks another protocol: {error}"))
-            return
-        except WireError:
-            self.counts["malformed"] += 1
-            return
-        if packet.stream != self.config.stream or self._state is _State.OVER:
-            self.counts["other-stream"] += 1
-        elif isinstance(packet, Feedback):
-            self._on_feedback(packet, now)
-        elif isinstance(packet, Stats):
-            self.peer_stats, self._heard = packet, now
-        elif isinstance(packet, Bye):
-            self._on_bye(packet, now)
-        elif isinstance(packet, Hello) and packet.role == "receiver":
-            self._on_hello(now)
-        else:
-            self.counts["unexpected"] += 1
+        except WireError as error:
+            reason = error.reason
+        if reason:
+            self.counts[reason] += 1
 
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, None]]:
         """(datagram, None), to be sent to the receiver at once."""
         out = [(data, None) for data in self._out]
         self._out.clear()
         if self._state in (_State.STREAMING, _State.DRAINING):
-            while packet := self._pacer.pop(now):
-                sequence, datagram = packet
-                out.append((datagram, None))
-                self._sent[sequence] = now
-                if len(self._sent) > MAX_SENT:
-                    self._sent.popitem(last=False)
-                self.packets_sent += 1
-                self.bytes_sent += len(datagram)
+            while data := self.flow.next_datagram(now):
+                out.append((data, None))
         if out:
             self._spoke = now
         return out
@@ -177,116 +164,168 @@ class SenderSession:
             return None
         if self._state in (_State.CALLING, _State.LEAVING):
             return self._repeat_at
-        times = [self._heard + SILENCE, self._spoke + KEEP_ALIVE]
+        doubt = max(self._heard + DOUBT, self._repeat_at)
+        times = [self._heard + SILENCE, doubt, self._spoke + KEEP_ALIVE]
         if self._state is _State.DRAINING:
             times.append(self._until)
-        due = self._pacer.due()
+        due = self.flow.due()
         return min(times if due is None else [*times, due])
 
     def handle_timer(self, now: float) -> None:
         if self._state is _State.CALLING and now >= self._repeat_at:
-            self._say_config(now)
+            self._call_again(now)
         elif self._state is _State.LEAVING and now >= self._until:
             self._over(Ended(False))
         elif self._state is _State.LEAVING and now >= self._repeat_at:
-            self._out.append(bytes(self._bye))
+            self._say(self._bye)
             self._repeat_at = now + BYE_EVERY
         elif self._state is _State.STREAMING and now - self._heard >= SILENCE:
             self._events.append(Disconnected(f"the receiver has been silent for {SILENCE:g} s"))
             self._call(now)
         elif self._state is _State.DRAINING:
             self._leave_if_drained(now)
-        if self._state in (_State.STREAMING, _State.DRAINING) and now - self._spoke >= KEEP_ALIVE:
-            self._out.append(bytes(Hello(self.config.stream, "sender", f"lrae {VERSION}")))
+        if self._state in (_State.STREAMING, _State.DRAINING):
+            self.flow.handle_timer(now)
+            if now - self._heard >= DOUBT and now >= self._repeat_at:
+                self._ask(now)
+            if now - self._spoke >= KEEP_ALIVE:
+                self.flow.queue_packet(Alive(self.config.stream))
 
     def next_event(self) -> Event | None:
         return self._events.popleft() if self._events else None
 
     # what packets do
 
+    def _on_packet(self, packet: Packet, now: float) -> str | None:
+        """Returns why the packet counts as dropped."""
+        if isinstance(packet, Feedback):
+            self._on_feedback(packet, now)
+        elif isinstance(packet, Stats):
+            self.peer_stats, self._heard = packet, now
+        elif isinstance(packet, Bye):
+            return self._on_bye(packet, now)
+        elif isinstance(packet, Hello) and packet.role == "receiver":
+            return self._on_hello(packet, now)
+        else:
+            return "unexpected"
+        return None
+
     def _on_feedback(self, packet: Feedback, now: float) -> None:
         self._heard = now
         if self._state is _State.CALLING:
             self._state, self._connected_at = _State.STREAMING, now
-            self._ever_connected = self._intra_wanted = True
+            self._intra_wanted = True
             self._events.append(Connected())
-        elif packet.intra_wanted and now - self._intra_at > 0.1 + 1.5 * (self.rtt or 0.3):
+        elif packet.intra_wanted and now - self._intra_at > 0.1 + 1.5 * (self.flow.acks.rtt or 0.3):
             self._intra_wanted = True
             self._flight.clear()  # whatever became of it does not matter any more
-        for number, used in packet.frames():
-            if number in self._flight:
-                del self._flight[number]
-                self._confirmed.append((number, indices(used)))
+        newest = unwrap16(packet.newest, self._next_frame)
+        for back in range(len(packet.used) - 1, -1, -1):
+            self._confirm(wrap(newest - back), packet.used[back])
         if packet.used:
-            oldest = wrap(packet.newest - len(packet.used) + 1)
+            oldest = wrap(newest - len(packet.used) + 1)
             while self._flight and difference(next(iter(self._flight)), oldest) < 0:
                 self._flight.popitem(last=False)  # never to be heard of again
-        if packet.received:
-            self._measure(packet, now)
+        self.flow.reported(packet, now)
         if self._state is _State.DRAINING:
             self._leave_if_drained(now)
 
-    def _measure(self, packet: Feedback, now: float) -> None:
-        sent = self._sent.get(packet.sequence)
-        if sent is not None:
-            sample = max(0.0, now - sent - packet.hold * 1e-6)
-            self.rtt = sample if self.rtt is None else self.rtt + (sample - self.rtt) / 8  # RFC 6298
-        before, self._loss_mark = self._loss_mark, (packet.sequence, packet.received)
-        if before is None:
-            return
-        expected = difference(packet.sequence, before[0])
-        arrived = difference(packet.received, before[1])
-        if expected <= 0:
-            self._loss_mark = before
-        elif expected < MAX_SENT:
-            share = min(1.0, max(0.0, 1 - arrived / expected))
-            self.loss += (1 - (1 - LOSS_WEIGHT) ** expected) * (share - self.loss)
+    def _confirm(self, number: int, used: int) -> None:
+        if number in self._flight:
+            del self._flight[number]
+        elif used & ~self._settled.get(number, used) == 0:
+            return  # nothing new
+        self._settled[number] = used
+        if len(self._settled) > SETTLED:
+            self._settled.popitem(last=False)
+        self._confirmed.append((number, indices(used)))
 
-    def _on_bye(self, packet: Bye, now: float) -> None:
+    def _on_bye(self, packet: Bye, now: float) -> str | None:
+        if packet.token != self.config.token:
+            return "replayed"
         self._heard = now
         if self._state is _State.LEAVING:
             self._over(Ended(True))
         elif packet.code == ByeCode.BUSY and now - self._called_since < BUSY_PATIENCE:
-            self.counts["busy"] += 1
+            return "busy"
         else:
             self._over(Refused(packet.reason or "it has ended the stream"))
+        return None
 
-    def _on_hello(self, now: float) -> None:
-        self._heard = now
-        if self._state is _State.STREAMING and now - self._connected_at > RECALL_AFTER:
-            self._events.append(Disconnected("the receiver has been restarted"))
-            self._call(now)
+    def _on_hello(self, packet: Hello, now: float) -> str | None:
+        if self._state in (_State.LEAVING, _State.DRAINING):
+            return None
+        if not packet.nonce:  # it does not know us (any more)
+            if self._state is _State.STREAMING and now >= self._repeat_at and now - self._connected_at > DOUBT:
+                self._ask(now)
+            return None
+        if packet.nonce != self._nonce or not packet.token:
+            return "replayed"
+        if self._state is _State.STREAMING:
+            self._events.append(Disconnected("the receiver has been restarted, or the path has changed"))
+        self._reset(now)  # with another nonce: one answer is enough
+        self.flow.deadline = packet.deadline * 1e-3 or self.flow.deadline
+        self.config = replace(self.config, nonce=packet.nonce, token=packet.token)
+        self._envelope = self._keys.session(packet.nonce, packet.token, self.config.stream, "sender")
+        self.flow.restart(self._envelope)
+        self._config_until = now + TOKEN_LASTS
+        self._call_again(now)
+        return None
 
     # states
 
     def _call(self, now: float) -> None:
-        self._state = _State.CALLING
-        self._pacer.clear()
-        self._flight.clear()
-        self._confirmed.clear()
-        self._loss_mark = None
-        self._heard = self._spoke = self._called_since = now
-        self._pause = CALL_FIRST
-        self._say_config(now)
+        self._called_since = now
+        self._reset(now)
+        self._call_again(now)
 
-    def _say_config(self, now: float) -> None:
-        self._say(Hello(self.config.stream, "sender", f"lrae {VERSION}"))
-        self._say(self.config)
+    def _reset(self, now: float) -> None:
+        """Nothing of the stream so far matters any more."""
+        self._state = _State.CALLING
+        self._nonce = self._entropy(NONCE)
+        self._flight.clear()
+        self._settled.clear()
+        self._confirmed.clear()
+        self._heard = self._spoke = now
+        self._pause, self._config_until = CALL_FIRST, float("-inf")
+
+    def _call_again(self, now: float) -> None:
+        """CONFIG while there is a token for it, else HELLO."""
+        if now < self._config_until:
+            self._say(self.config)
+        else:
+            self._hello()
         self._repeat_at = now + self._pause
         self._pause = min(CALL_LAST, self._pause * CALL_GROWTH)
 
-    def _leave_if_drained(self, now: float) -> None:
-        if now >= self._until or not (self._flight or self._pacer):
-            self._leave(Bye(self.config.stream, ByeCode.END, "", self._next_frame), now)
+    def _ask(self, now: float) -> None:
+        """HELLO while streaming: a receiver that has lost us answers with a token."""
+        self._hello()
+        self._repeat_at = now + CALL_LAST / 2
 
-    def _leave(self, bye: Bye, now: float) -> None:
-        self._state, self._bye = _State.LEAVING, bye
+    def _hello(self) -> None:
+        self._say(Hello(self.config.stream, "sender", f"lrae {VERSION}", self._nonce, padding=bytes(PADDING)))
+
+    def _leave_if_drained(self, now: float) -> None:
+        if now >= self._until or not (self._flight or self.flow.queued):
+            self._leave(ByeCode.END, "", now)
+
+    def _leave(self, code: ByeCode, reason: str, now: float) -> None:
+        self._state = _State.LEAVING
+        self._bye = Bye(self.config.stream, code, self.config.token, reason, self._next_frame)
         self._until, self._repeat_at = now + BYE_FOR, now + BYE_EVERY
-        self._say(bye)
+        self._say(self._bye)
 
     def _over(self, event: Event) -> None:
         self._state = _State.OVER
         self._events.append(event)
 
     def _say(self, packet: Packet) -> None:
-        self._out.append(bytes(packet))
+        self._out.append(seal_packet(packet, self._handshake))
+
+
+def unwrap16(value: int, near: int) -> int:
+    """The integer with the low 16 bits `value` that lies nearest to `near`."""
+    return near + (value - near + 0x8000) % 0x10000 - 0x8000
+
+

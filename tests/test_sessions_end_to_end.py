@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import tracemalloc
 from collections import Counter
@@ -14,12 +15,16 @@ from lrae.channel.config import LinkConfig
 from lrae.channel.link import Link
 from lrae.channel.loss import Bernoulli
 from lrae.codec.types import FrameHeader, VideoFormat
-from lrae.codec.wire import ByeCode, Config, DataPacket
+from lrae.codec.wire import ByeCode, Config, DataPacket, Hello, PlainEnvelope, parse_packet, seal_packet
+from lrae.codec.wire.keys import NoKey, SharedKey
 from lrae.codec.wire.serial import wrap
 from lrae.receiver.events import FrameDue, StreamEnded, StreamStarted
 from lrae.receiver.session import ReceiverSession
+from lrae.sender.congestion import FixedRate
 from lrae.sender.encoding import FrameEncoder
 from lrae.sender.events import Connected, Ended
+from lrae.sender.fec_fixed import FixedFec
+from lrae.sender.flow import Flow
 from lrae.sender.pacer import Pacer
 from lrae.sender.session import SenderSession
 
@@ -34,20 +39,23 @@ class World:
         self.frames, self.now = frames, 100.0
         self.up, self.down = Link(up or LinkConfig(), 1), Link(down or LinkConfig(), 2)
         self.config = Config(options.get("stream", 5), video, "m", codec.model_hash)
-        self.receiver = ReceiverSession(deadline=0.15)
+        self.rng = random.Random(7)
+        self.keys = options.pop("keys", NoKey())
+        self.policy, self.retransmit = options.pop("policy", None), options.pop("retransmit", False)
+        self.receiver = ReceiverSession(0.15, self.keys, self.rng.randbytes)
         self.shown, self.delays, self.events, self.streams = [], [], Counter(), []
         self.ended = None
         self.start_sender(**options)
 
-    def start_sender(self, first_number=0, first_sequence=0, stream=5):
+    def start_sender(self, first_number=0, stream=5):
         self.config = replace(self.config, stream=stream)
-        pacer = Pacer(0, 0.8 / FPS)
-        self.sender = SenderSession(self.config, pacer, self.now, first_sequence)
+        flow = Flow(stream, Pacer(0, 0.8 / FPS), FixedRate(0), self.policy, self.retransmit)
+        self.sender = SenderSession(self.config, flow, self.keys, self.now, self.rng.randbytes)
         self.encoder = FrameEncoder(self.codec(self.video), 30, first_number=first_number)
         self.sent, self.next_frame = [], None
 
     def restart_receiver(self):
-        self.receiver = ReceiverSession(deadline=0.15)
+        self.receiver = ReceiverSession(0.15, self.keys, self.rng.randbytes)
 
     def run(self, seconds, receiver_is_up=True):
         end = self.now + seconds
@@ -147,7 +155,7 @@ def test_loss_on_both_ways_never_stops_the_stream_and_resync_makes_frames_exact_
     assert w.encoder.replayed > 0
     assert any(r.header is None for r, _ in w.shown), "some frames were lost whole"
     assert w.encoder.reference.needs_intra is False
-    assert abs(w.sender.loss - 0.2) < 0.12
+    assert abs(w.sender.flow.acks.loss - 0.2) < 0.12
 
 
 def test_after_losses_have_been_told_the_next_complete_frames_are_exact(world):
@@ -180,8 +188,8 @@ def test_a_late_packet_teaches_the_receiver_to_wait_for_reordered_ones(world):
     assert len(w.exact()) > 0.75 * 300
 
 
-def test_frame_and_sequence_numbers_may_wrap_around(world):
-    w = world(up=lossy(0.1), first_number=2**32 - 30, first_sequence=2**32 - 50, frames=90)
+def test_frame_numbers_may_wrap_around(world):
+    w = world(up=lossy(0.1), first_number=2**32 - 30, frames=90)
     w.run(6)
     assert w.ended == Ended(True)
     assert len(w.shown) >= 88
@@ -249,7 +257,8 @@ def test_a_second_sender_is_told_that_the_receiver_is_busy(world, small_format):
     w = world(frames=150)
     w.run(1)
     config = replace(w.config, stream=9)
-    second = SenderSession(config, Pacer(0, 0), w.now)
+    flow = Flow(9, Pacer(0, 0), FixedRate(0), None, False)
+    second = SenderSession(config, flow, NoKey(), w.now)
     for _ in range(5000):
         w.run(0.001)
         for data, _ in second.datagrams_to_send(w.now):
@@ -308,8 +317,8 @@ def test_intact_packets_in_any_order_from_anybody_raise_nothing_and_stay_bounded
     w.down.send = lambda data, now: (corpus.append(data), send_down(data, now))
     w.run(3)
     rng = random.Random(4)
-    receiver, now = ReceiverSession(0.15), 0.0
-    sender = SenderSession(w.config, Pacer(0, 0.02), 0.0)
+    receiver, now = ReceiverSession(0.15, NoKey()), 0.0
+    sender = SenderSession(w.config, Flow(5, Pacer(0, 0.02), FixedRate(0), None, True), NoKey(), 0.0)
     due = []
     for _ in range(20_000):
         now += rng.choice((0.0, 0.0, 0.001, 0.1))
@@ -334,9 +343,13 @@ def test_intact_packets_in_any_order_from_anybody_raise_nothing_and_stay_bounded
 
 
 def test_the_memory_of_a_receiver_is_flat_over_ten_thousand_frames():
-    receiver, marks = ReceiverSession(0.15), []
-    config = Config(5, VideoFormat(64, 48), "m", "0" * 16)
-    receiver.receive_datagram(bytes(config), "a", 0.0)
+    receiver, marks, envelope = ReceiverSession(0.15, NoKey()), [], PlainEnvelope()
+    hello = Hello(5, "sender", "x", bytes(16), padding=bytes(96))
+    receiver.receive_datagram(seal_packet(hello, envelope), "a", 0.0)
+    ((answer, _),) = receiver.datagrams_to_send(0.0)
+    token = parse_packet(envelope.unseal(answer)).token
+    config = Config(5, VideoFormat(64, 48), "m", "0" * 16, token=token)
+    receiver.receive_datagram(seal_packet(config, envelope), "a", 0.0)
     receiver.accept(receiver.next_event(), 0.0)
     rng = random.Random(1)
     tracemalloc.start()
@@ -345,14 +358,80 @@ def test_the_memory_of_a_receiver_is_flat_over_ten_thousand_frames():
         header = FrameHeader(number, number == 0, 30, 2, 0, max(0, number - 1))
         for index in range(2):
             if number == 0 or rng.random() > 0.1:
-                packet = DataPacket(5, 2 * number + index, wrap(number * 33_333), header, index, bytes(500))
-                receiver.receive_datagram(bytes(packet), "a", now)
+                packet = DataPacket(5, wrap(number * 33_333), header, index, bytes(500))
+                receiver.receive_datagram(seal_packet(packet, envelope), "a", now)
+            else:
+                envelope.counter += 1
         receiver.handle_timer(now)
         while event := receiver.next_event():
             receiver.decoded(event, frozenset(event.frame.payloads), now)
         receiver.datagrams_to_send(now)
         if number % 2000 == 0:
+            gc.collect()
             marks.append(tracemalloc.get_traced_memory()[0])
     tracemalloc.stop()
     assert receiver.stats.frames > 9_990
     assert max(marks[1:]) - min(marks[1:]) < 200_000, "bytes; keeping the packets would take 9 million"
+
+
+def test_with_a_key_everything_works_as_without_and_nothing_travels_in_clear(world):
+    w = world(keys=SharedKey(bytes(range(32))), up=lossy(0.1), down=lossy(0.1), frames=90)
+    seen, send_up = [], w.up.send
+    w.up.send = lambda data, now: (seen.append(data), send_up(data, now))
+    w.run(6)
+    assert w.ended == Ended(True)
+    assert len(w.shown) >= 88
+    payloads = [p[:24] for e, _ in w.sent for p in e.payloads if len(p) > 32]
+    assert payloads and not any(p in data for p in payloads[:20] for data in seen)
+
+
+def test_a_wrong_key_gets_nothing_but_silence_and_a_counter(world):
+    w = world(keys=SharedKey(bytes(range(32))))
+    w.receiver = ReceiverSession(0.15, SharedKey(bytes(32)))
+    answers, send_down = [], w.down.send
+    w.down.send = lambda data, now: (answers.append(data), send_down(data, now))
+    w.run(5)
+    assert not answers and not w.sent and not w.streams
+    assert w.receiver.counts["key"] > 5 and set(w.receiver.counts) == {"key"}
+
+
+def test_block_parity_makes_frames_whole_that_loss_has_damaged(world):
+    whole = {}
+    for name, policy in (("none", None), ("block", FixedFec("block", 1.0))):
+        w = world(up=lossy(0.15), frames=120, policy=policy)
+        w.run(7)
+        assert w.ended == Ended(True)
+        whole[name] = sum(d.complete for _, d in w.shown)
+    assert whole["block"] > 110 > whole["none"] + 20
+    assert w.receiver.stats.recovered > 20
+
+
+def test_streaming_parity_repairs_bursts_in_time(world):
+    w = world(up=lossy(0.15), frames=120, policy=FixedFec("streaming", 0.5, 3))
+    w.run(7)
+    assert w.ended == Ended(True)
+    assert sum(d.complete for _, d in w.shown) > 100
+    assert max(w.delays) <= 0.152
+
+
+def test_what_is_lost_is_sent_again_where_the_round_trip_allows_it(world):
+    near = world(up=lossy(0.15, delay=10.0), down=LinkConfig(delay_ms=10.0), frames=120, retransmit=True)
+    near.run(7)
+    assert near.sender.flow.sent["retransmit", "packets"] > 10
+    assert sum(d.complete for _, d in near.shown) > 110
+    assert max(near.delays) <= 0.152
+    far = world(up=lossy(0.15, delay=100.0), down=LinkConfig(delay_ms=100.0), frames=120, retransmit=True)
+    far.run(8)
+    assert far.sender.flow.sent["retransmit", "packets"] == 0
+
+
+def test_a_sender_whose_address_changes_goes_on_with_a_key_at_once_and_without_after_a_new_call(world):
+    for keys, calls in ((SharedKey(bytes(32)), 1), (NoKey(), 2)):
+        w = world(keys=keys, frames=150)
+        w.run(2)
+        receive = w.receiver.receive_datagram
+        w.receiver.receive_datagram = lambda data, address, now, receive=receive: receive(data, "moved", now)
+        w.run(8)
+        assert w.events[Connected] == calls
+        assert w.exact()[-1] == 149
+        assert w.ended == Ended(True)

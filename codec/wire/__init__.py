@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lrae.codec.wire.control import Alive, Bye, ByeCode, Config, Hello, Stats
+from lrae.codec.wire.control import NONCE, Alive, Bye, ByeCode, Config, Hello, Stats
 from lrae.codec.wire.data import DATA_HEADER, DataPacket
 from lrae.codec.wire.envelope import (
     HANDSHAKE,
@@ -13,13 +13,20 @@ from lrae.codec.wire.envelope import (
     Opened,
     PlainEnvelope,
     VersionError,
+    intact,
+    peek,
 )
 from lrae.codec.wire.feedback import MAX_REPORTED, Feedback
-from lrae.errors import WireError
+from lrae.codec.wire.parity import PARITY_OVERHEAD, Parity
 
 DATA_OVERHEAD = PlainEnvelope.overhead + DATA_HEADER  # 24 bytes, without a key
 
-Packet = DataPacket | Feedback | Hello | Config | Stats | Bye | Alive
+
+def payload_room(envelope_overhead: int = PlainEnvelope.overhead, parity: bool = True) -> int:
+    """The longest payload whose DATA packet fits the MTU, and so do the PARITY packets that protect it."""
+    return MTU - envelope_overhead - DATA_HEADER - parity * PARITY_OVERHEAD
+
+Packet = DataPacket | Parity | Feedback | Hello | Config | Stats | Bye | Alive
 
 _CLASSES = {
     Kind.DATA: DataPacket,
@@ -34,8 +41,8 @@ _CLASSES = {
 
 def parse_packet(opened: Opened) -> Packet:
     """The packet in a datagram that an envelope has opened. Raises WireError."""
-    if opened.kind not in _CLASSES:
-        raise WireError(f"{opened.kind.name} has no meaning here")
+    if opened.kind is Kind.PARITY:
+        return Parity.parse_body(opened.body)
     return _CLASSES[opened.kind].parse_body(opened.stream, opened.body)
 
 
@@ -50,6 +57,7 @@ __all__ = [
     "HANDSHAKE",
     "MAX_REPORTED",
     "MTU",
+    "NONCE",
     "PROTOCOL_VERSION",
     "Alive",
     "Bye",
@@ -62,9 +70,13 @@ __all__ = [
     "Kind",
     "Opened",
     "Packet",
+    "Parity",
     "PlainEnvelope",
     "Stats",
     "VersionError",
+    "intact",
     "parse_packet",
+    "payload_room",
+    "peek",
     "seal_packet",
 ]

@@ -201,6 +201,7 @@ class Stats(_Control):
     packets: int  # DATA packets received
     late: int  # of these: after their frame was decoded
     dropped: int  # datagrams refused, for whatever reason
+    recovered: int = 0  # DATA packets that parity brought back
 
     def check(self) -> None:
         for name in _names(Stats):

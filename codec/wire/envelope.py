@@ -39,6 +39,8 @@ HANDSHAKE = frozenset({Kind.HELLO, Kind.CONFIG, Kind.BYE})
 class VersionError(WireError):
     """A packet of another protocol version."""
 
+    reason = "version"
+
     def __init__(self, version: int) -> None:
         super().__init__(f"peer speaks protocol version {version}, this program speaks {PROTOCOL_VERSION}")
         self.version = version
@@ -47,9 +49,13 @@ class VersionError(WireError):
 class ReplayError(WireError):
     """A datagram that was here before, or is too old to tell."""
 
+    reason = "replayed"
+
 
 class KeyMismatch(WireError):
     """A datagram that was not sealed with our key, or was changed on its way."""
+
+    reason = "key"
 
 
 @dataclass(frozen=True)
@@ -97,8 +103,7 @@ class PlainEnvelope:
     def unseal(self, data: bytes) -> Opened:
         if len(data) < self.overhead:
             raise WireError("packet is truncated")
-        view = memoryview(data)
-        if zlib.crc32(view[: -_CRC.size]) != _CRC.unpack_from(data, len(data) - _CRC.size)[0]:
+        if not intact(data):
             raise WireError("packet is damaged: wrong CRC")
         kind, stream, counter = peek(data)
         if kind not in HANDSHAKE:
@@ -107,7 +112,7 @@ class PlainEnvelope:
             if counter > near + MAX_JUMP or counter < near - MAX_JUMP:
                 raise WireError(f"counter jumps by {counter - near}")
             self._newest = max(near, counter)
-        return Opened(kind, stream, counter, view[HEAD.size : -_CRC.size])
+        return Opened(kind, stream, counter, memoryview(data)[HEAD.size : -_CRC.size])
 
 
 def peek(data: bytes) -> tuple[Kind, int, int]:
@@ -123,6 +128,12 @@ def peek(data: bytes) -> tuple[Kind, int, int]:
         return Kind(first & 15), stream, counter
     except ValueError:
         raise WireError(f"unknown packet type {first & 15}") from None
+
+
+def intact(data: bytes) -> bool:
+    """Whether it ends in the CRC32 of what is before, as it does in every version without a key."""
+    at = len(data) - _CRC.size
+    return at >= 0 and zlib.crc32(memoryview(data)[:at]) == _CRC.unpack_from(data, at)[0]
 
 
 def check_size(size: int) -> None:

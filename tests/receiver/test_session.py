@@ -4,33 +4,59 @@ from __future__ import annotations
 
 import struct
 import zlib
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
 
 from lrae.codec.types import FrameHeader, VideoFormat
-from lrae.codec.wire import Bye, ByeCode, Config, DataPacket, Feedback, Hello, Stats, parse_packet
-from lrae.receiver.events import FrameDue, Notice, StreamEnded, StreamStarted
-from lrae.receiver.session import MAX_UNDECIDED, TAKEOVER, VANISHED, ReceiverSession
+from lrae.codec.wire import (
+    Bye,
+    ByeCode,
+    Config,
+    DataPacket,
+    Feedback,
+    Hello,
+    PlainEnvelope,
+    Stats,
+    parse_packet,
+    seal_packet,
+)
+from lrae.codec.wire.keys import NoKey
+from lrae.receiver.events import FrameDue, FramesMended, Notice, StreamEnded, StreamStarted
+from lrae.receiver.reception import MAX_UNDECIDED
+from lrae.receiver.session import TAKEOVER, VANISHED, ReceiverSession
 
 CONFIG = Config(7, VideoFormat(64, 48, Fraction(30)), "m", "0" * 16)
 
 
+NONCE = b"n" * 16
+
+
 @pytest.fixture
 def session():
-    return ReceiverSession(0.15)
+    return ReceiverSession(0.15, NoKey())
 
 
 def out(session, now):
-    return [(parse_packet(data), address) for data, address in session.datagrams_to_send(now)]
+    return [(parse_packet(PlainEnvelope().unseal(d)), address) for d, address in session.datagrams_to_send(now)]
 
 
-def feed(session, packet, now, address="a"):
-    session.receive_datagram(bytes(packet), address, now)
+def feed(session, packet, now, address="a", counter=0):
+    session.receive_datagram(seal_packet(packet, PlainEnvelope(counter)), address, now)
 
 
-def start(session, now=0.0):
-    feed(session, CONFIG, now)
+def call(session, now=0.0, address="a", config=CONFIG):
+    """HELLO; the CONFIG that shows the token of the answer."""
+    feed(session, Hello(config.stream, "sender", "x", NONCE, padding=bytes(96)), now, address)
+    ((answer, to),) = [(p, to) for p, to in out(session, now) if isinstance(p, Hello)]
+    assert to == address and answer.nonce == NONCE
+    return replace(config, nonce=NONCE, token=answer.token)
+
+
+def start(session, now=0.0, address="a"):
+    config = call(session, now, address)
+    feed(session, config, now, address)
     started = session.next_event()
     session.accept(started, now)
     out(session, now)
@@ -39,48 +65,101 @@ def start(session, now=0.0):
 
 def data(number, index=0, k=1, stream=7):
     header = FrameHeader(number, number == 0, 30, k, 0, max(0, number - 1))
-    return DataPacket(stream, number * k + index, number * 33_333, header, index, b"x")
+    return DataPacket(stream, number * 33_333, header, index, b"x")
 
 
 def feedbacks(session, now):
     return [p for p, _ in out(session, now) if isinstance(p, Feedback)]
 
 
-def test_a_config_is_answered_with_hello_until_the_shell_is_ready_and_then_with_feedback(session):
-    feed(session, CONFIG, 0.0)
+def test_a_config_with_a_token_starts_a_stream_and_is_answered_once_the_shell_is_ready(session):
+    config = call(session)
+    feed(session, config, 0.0)
     started = session.next_event()
-    assert isinstance(started, StreamStarted) and started.config == CONFIG and started.address == "a"
-    assert [type(p) for p, _ in out(session, 0.0)] == [Hello]
-    feed(session, CONFIG, 0.1)
-    assert [type(p) for p, _ in out(session, 0.1)] == [Hello]
+    assert isinstance(started, StreamStarted) and started.config == config and started.address == "a"
+    feed(session, config, 0.1)
+    assert out(session, 0.1) == []
     session.accept(started, 0.2)
-    assert feedbacks(session, 0.2) == [Feedback(7, intra_wanted=True, arrival=0, hold=200_000)]
-    feed(session, CONFIG, 0.25)
+    assert feedbacks(session, 0.2) == [Feedback(7, intra_wanted=True)]
+    feed(session, config, 0.25)
     assert len(feedbacks(session, 0.25)) == 1
     assert session.next_event() is None
 
 
+def test_a_config_without_a_token_of_ours_for_that_address_starts_nothing(session):
+    config = call(session)
+    for address, false in (("b", config), ("a", CONFIG), ("a", replace(config, stream=8))):
+        feed(session, false, 0.0, address)
+    feed(session, config, 30.0)
+    assert session.next_event() is None and out(session, 30.0) == []
+    assert session.counts == {"token": 4}
+
+
+def test_a_token_starts_one_stream_only(session):
+    config = start(session).config
+    feed(session, Bye(7, ByeCode.STOPPED, config.token, "leaving"), 1.0)
+    assert isinstance(session.next_event(), StreamEnded)
+    out(session, 1.0)
+    feed(session, config, 1.1)
+    assert out(session, 1.1) == [(Bye(7, ByeCode.END, config.token), "a")]
+    assert session.next_event() is None
+
+
+def test_no_answer_to_a_stranger_is_longer_than_what_it_answers(session):
+    for size in range(97):
+        packet = Hello(7, "sender", "", NONCE, padding=bytes(size))
+        cause = seal_packet(packet, PlainEnvelope())
+        session.receive_datagram(cause, "a", size)
+        assert all(len(data) <= len(cause) for data, _ in session.datagrams_to_send(size))
+    stray = seal_packet(data(0), PlainEnvelope())
+    session.receive_datagram(stray, "a", 2000.0)
+    assert all(len(data) <= len(stray) for data, _ in session.datagrams_to_send(2000.0))
+    assert session.counts["amplification"] > 0
+
+
 def test_feedback_names_the_payloads_that_were_decoded_and_not_those_that_arrived(session):
     start(session)
-    feed(session, data(0, 0, 2), 1.0)
-    feed(session, data(0, 1, 2), 1.0)
+    feed(session, data(0, 0, 2), 1.0, counter=4)
+    feed(session, data(0, 1, 2), 1.0, counter=5)
     due = session.next_event()
     assert isinstance(due, FrameDue) and sorted(due.frame.payloads) == [0, 1]
     session.decoded(due, frozenset({1}), 1.01)
     (told,) = feedbacks(session, 1.01)
-    assert (told.newest, told.used, told.received, told.sequence) == (0, (0b10,), 2, 1)
-    assert (told.arrival, told.hold) == (1_000_000, 10_000)
+    assert (told.newest, told.used, told.received, told.counter) == (0, (0b10,), 2, 5)
+    assert (told.arrival, told.hold) == (1_000_000, 40)
+    assert (told.covered, told.arrived, told.times) == (6, 0b11, (0,))
     assert not told.intra_wanted
     assert session.stats.partial == 1
 
 
-def test_the_last_sixteen_frames_are_repeated(session):
+@pytest.mark.parametrize(("lost", "named"), [(0, 6), (0.3, 16)])
+def test_the_last_frames_are_repeated_more_of_them_where_packets_are_lost(session, lost, named):
     start(session)
-    for number in range(20):
-        feed(session, data(number), number / 30)
-        session.decoded(session.next_event(), frozenset({0}), number / 30)
-        told = feedbacks(session, number / 30)[-1]
-        assert told.newest == number and told.used == (1,) * min(16, number + 1)
+    told, counter = None, 0
+    for number in range(40):
+        counter += 1 + (number * 0.3 % 1 < lost)
+        now = 1 + number / 30
+        feed(session, data(number), now, counter=counter)
+        session.decoded(session.next_event(), frozenset({0}), now)
+        told = feedbacks(session, now)[-1]
+        assert told.newest == number and set(told.used) == {1}
+    assert len(told.used) == named
+
+
+def test_a_frame_decoded_again_is_reported_again(session):
+    start(session)
+    feed(session, replace(data(0, 0, 2), wait=0), 0.0, counter=0)
+    feed(session, data(1), 0.03, counter=2)
+    session.handle_timer(0.06)
+    first, second = session.next_event(), session.next_event()
+    session.decoded(first, frozenset({0}), 0.06)
+    session.decoded(second, frozenset({0}), 0.06)
+    assert feedbacks(session, 0.06)[-1].used == (1, 1)
+    feed(session, data(0, 1, 2), 0.08, counter=1)
+    mended = session.next_event()
+    assert isinstance(mended, FramesMended) and sorted(mended.frames[0].payloads) == [0, 1]
+    session.decoded_again(mended, {0: frozenset({0, 1}), 1: frozenset({0})}, 0.09)
+    assert feedbacks(session, 0.09)[-1].used == (1, 3)
 
 
 def test_waiting_for_an_intra_frame_it_asks_ten_times_a_second(session):
@@ -94,29 +173,42 @@ def test_waiting_for_an_intra_frame_it_asks_ten_times_a_second(session):
 
 
 def test_data_of_an_unknown_stream_is_answered_with_hello_at_most_ten_times_a_second(session):
+    long = replace(data(0, stream=9), payload=bytes(100))
     for ms in range(1000):
-        feed(session, data(0, stream=9), ms / 1000)
+        feed(session, long, ms / 1000)
     answers = out(session, 1.0)
     assert {type(p) for p, _ in answers} == {Hello}
-    assert len(answers) <= 11
+    assert 5 <= len(answers) <= 11
     assert session.counts == {"unknown-stream": 1000}
 
 
 def test_a_second_sender_is_refused_and_its_packets_are_dropped(session):
     start(session)
     feed(session, data(0), 0.1)
-    feed(session, CONFIG, 0.1, "b")
+    out(session, 0.1)
+    config = call(session, 0.1, "b", replace(CONFIG, owner=b"o" * 16))
+    feed(session, config, 0.1, "b")
     feed(session, data(1), 0.1, "b")
-    assert (Bye(7, ByeCode.BUSY, "the receiver has another sender"), "b") in out(session, 0.1)
+    busy = Bye(7, ByeCode.BUSY, config.token, "the receiver has another sender")
+    assert (busy, "b") in out(session, 0.1)
     assert session.counts == {"busy": 1, "other-stream": 1}
 
 
 def test_a_sender_takes_over_from_one_that_has_fallen_silent(session):
     started = start(session)
-    feed(session, CONFIG, TAKEOVER + 0.1, "b")
+    session.handle_timer(TAKEOVER)
+    out(session, TAKEOVER + 0.1)
+    feed(session, call(session, TAKEOVER + 0.1, "b", replace(CONFIG, owner=b"o" * 16)), TAKEOVER + 0.1, "b")
     ended, second = session.next_event(), session.next_event()
     assert isinstance(ended, StreamEnded) and ended.stream is started and not ended.clean
     assert second.address == "b"
+
+
+def test_the_same_sender_takes_its_stream_up_again_at_once(session):
+    start(session)
+    feed(session, call(session, 0.2, "b"), 0.2, "b")
+    assert "called again" in session.next_event().reason
+    assert session.next_event().address == "b"
 
 
 def test_a_silent_sender_is_given_up_and_may_come_back(session):
@@ -125,35 +217,38 @@ def test_a_silent_sender_is_given_up_and_may_come_back(session):
     session.handle_timer(VANISHED)
     assert "silent" in session.next_event().reason
     assert session.get_timer() is None
-    feed(session, CONFIG, 9.0)
+    feed(session, call(session, 15.0), 15.0)
     assert isinstance(session.next_event(), StreamStarted)
 
 
 def test_the_end_comes_when_every_frame_is_decoded_and_bye_is_answered_each_time(session):
-    start(session)
+    token = start(session).config.token
     feed(session, data(0), 0.0)
     due = session.next_event()
-    feed(session, Bye(7, 0, "", 1), 0.1)
+    feed(session, Bye(7, 0, bytes(16), "", 1), 0.05)
+    assert session.counts == {"unexpected": 1}, "forged, or of another session"
+    feed(session, Bye(7, 0, token, "", 1), 0.1)
     answers = [p for p, _ in out(session, 0.1)]
-    assert Bye(7, 0) in answers and any(isinstance(p, Stats) for p in answers)
+    assert Bye(7, 0, token) in answers and any(isinstance(p, Stats) for p in answers)
     assert session.next_event() is None, "a frame is still being decoded"
     session.decoded(due, frozenset({0}), 0.2)
     ended = session.next_event()
     assert ended.clean and ended.stats.frames == 1
-    feed(session, Bye(7, 0, "", 1), 0.3)
-    assert out(session, 0.3) == [(Bye(7, 0), "a")]
+    feed(session, Bye(7, 0, token, "", 1), 0.3)
+    assert out(session, 0.3) == [(Bye(7, 0, token), "a")]
     feed(session, data(1), 0.4)
     assert session.counts["after-end"] == 1
     assert session.next_event() is None
 
 
 def test_a_refusal_is_repeated_to_a_sender_that_asks_again_without_asking_the_shell_again(session):
-    feed(session, CONFIG, 0.0)
+    config = call(session)
+    feed(session, config, 0.0)
     session.refuse(session.next_event(), ByeCode.MODEL, "no such model", 0.0)
     assert isinstance(session.next_event(), StreamEnded)
     out(session, 0.0)
-    feed(session, CONFIG, 0.1)
-    assert out(session, 0.1) == [(Bye(7, ByeCode.MODEL, "no such model"), "a")]
+    feed(session, config, 0.1)
+    assert out(session, 0.1) == [(Bye(7, ByeCode.MODEL, config.token, "no such model"), "a")]
     assert session.next_event() is None
 
 
@@ -184,19 +279,19 @@ def test_in_real_time_a_decoder_may_not_be_a_second_behind(session):
 
 
 def test_another_version_is_noticed_once_and_answered_in_ours(session):
-    body = bytes([0x24, 0, 7])
+    body = bytes([0x34, 0, 7, 0]) + bytes(100)
     for n in range(3):
         session.receive_datagram(body + struct.pack("!I", zlib.crc32(body)), "a", n * 0.01)
     notice = session.next_event()
-    assert isinstance(notice, Notice) and "version 2" in notice.text
+    assert isinstance(notice, Notice) and "version 3" in notice.text
     assert session.next_event() is None
     assert [type(p) for p, _ in out(session, 0.1)] == [Hello]
 
 
 def test_stop_tells_the_sender_and_ends_the_stream(session):
-    start(session)
+    token = start(session).config.token
     session.stop("the receiver was stopped", 1.0)
-    assert (Bye(7, ByeCode.STOPPED, "the receiver was stopped"), "a") in out(session, 1.0)
+    assert (Bye(7, ByeCode.STOPPED, token, "the receiver was stopped"), "a") in out(session, 1.0)
     assert isinstance(session.next_event(), StreamEnded)
     session.stop("again", 1.1)
     assert session.next_event() is None

@@ -1,0 +1,25 @@
+"""Parity that heeds nothing: the same share of every frame's packets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lrae.codec.fec import Plan
+
+
+class FixedFec:
+    """scheme: "block" or "streaming". share: parity packets per packet, on average. window: frames, of streaming."""
+
+    def __init__(self, scheme: str, share: float, window: int = 1) -> None:
+        self._scheme, self._share, self._window = scheme, share, window
+        self._owed = 0.0
+
+    def plan(self, packets: int, rtt: float | None, deadline: float, interval: float) -> Plan:
+        """What to add to a frame of so many packets."""
+        self._owed += self._share * packets
+        parity = int(self._owed + 1e-9)
+        self._owed -= parity
+        return Plan(self._scheme, parity, self._window)
+
+    def observe(self, lost: Sequence[bool]) -> None:
+        """Nothing to learn."""

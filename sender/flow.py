@@ -1,0 +1,177 @@
+"""From a frame's payloads to paced, sealed datagrams with parity and retransmissions, and from reports to the rate."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Protocol
+
+from lrae.codec.fec import FecEncoder, Plan
+from lrae.codec.types import EncodedFrame
+from lrae.codec.wire import DataPacket, Envelope, Feedback, Kind, Packet
+from lrae.codec.wire.data import capture_stamp, wait_stamp
+from lrae.sender.acks import AckLog
+from lrae.sender.congestion import FixedRate, RateController
+from lrae.sender.pacer import Pacer
+from lrae.sender.retransmit import Lost, Retransmitter
+
+UDP_IP = 28  # bytes of IPv4 and UDP headers
+LOSS_FIRST = 0.05  # assumed until measured
+SMOOTH = 0.05  # per frame: how fast the share of media in what is sent is followed
+LEAD_RISE = 1e-4  # seconds per frame: how fast the least delay before sending is forgotten
+SILENCE_EVERY = 0.05  # seconds
+FIRST_INTERVAL, MAX_INTERVAL = 1 / 30, 1.0  # seconds between frames: assumed at first; that count as such
+
+
+class FecPolicy(Protocol):
+    """Says how much parity a frame gets."""
+
+    def plan(self, packets: int, rtt: float | None, deadline: float, interval: float) -> Plan:
+        """What to add to a frame of so many packets. rtt (None: not known), deadline, interval of frames: seconds."""
+
+    def observe(self, lost: Sequence[bool]) -> None:
+        """The fate of the next datagrams, in the order of sending."""
+
+
+class Flow:
+    """One session's media.
+
+    controller: says how much may leave; with FixedRate(0) everything does. policy: chooses parity, None: never any.
+    retransmit: send lost packets again where they can still be in time. deadline: seconds, the receiver's.
+    sent: datagrams and bytes by kind, such as sent["data", "bytes"].
+    """
+
+    def __init__(
+        self, stream: int, pacer: Pacer, controller: RateController, policy: FecPolicy | None, retransmit: bool
+    ) -> None:
+        self.sent: Counter[tuple[str, str]] = Counter()
+        self.deadline = 0.15
+        self.acks = AckLog(LOSS_FIRST)
+        self._stream, self._pacer, self.controller, self._policy = stream, pacer, controller, policy
+        self._header = 0 if isinstance(controller, FixedRate) else UDP_IP
+        self._retransmitter = Retransmitter() if retransmit else None
+        self._media = 1.0  # share of DATA in the bits sent lately
+        self._frame_bits = {"media": 0.0, "all": 0.0}
+        self.restart(None)
+
+    def restart(self, envelope: Envelope | None) -> None:
+        """Another session begins: nothing that was queued or sent matters any more."""
+        self._envelope = envelope
+        loss, rtt = self.acks.loss, self.acks.rtt
+        self.acks = AckLog(loss)
+        self.acks.rtt = rtt
+        self._pacer.clear()
+        self._fec = FecEncoder()
+        self._lead, self._interval = float("inf"), FIRST_INTERVAL
+        self._capture: float | None = None
+        self._silent_at = float("-inf")
+        self.plan = Plan("none")
+
+    @property
+    def target(self) -> float:
+        """Bit/s of DATA datagrams that the encoder may make, 0 if nothing limits it."""
+        return self.controller.rate * self._media
+
+    def total(self, unit: str) -> int:
+        """"packets" or "bytes" of everything sent."""
+        return sum(count for (_, u), count in self.sent.items() if u == unit)
+
+    @property
+    def queued(self) -> int:
+        """Packets that wait in the pacer."""
+        return len(self._pacer)
+
+    @property
+    def queue_seconds(self) -> float:
+        return self._pacer.seconds
+
+    def queue_frame(self, encoded: EncodedFrame, capture: float, now: float) -> None:
+        """Queues a frame's packets and its parity. capture: seconds on the clock of `now`."""
+        if self._capture is not None:
+            self._interval = min(MAX_INTERVAL, max(1e-3, capture - self._capture))
+        self._capture = capture
+        self._lead = min(self._lead + LEAD_RISE, now - capture)
+        rtt, header = self.acks.rtt, encoded.header
+        if self._policy:
+            self.plan = self._policy.plan(header.packets, rtt, self.deadline, self._interval)
+        again = self._retransmitter.wait(rtt, self._interval, self.deadline) if self._retransmitter else 0.0
+        parity_wait = self._interval * (self.plan.window - 1) if self.plan.parity else 0.0
+        wait = wait_stamp(max(again, parity_wait))
+        stamp = capture_stamp(capture)
+        packets = [
+            DataPacket(self._stream, stamp, header, index, payload, wait)
+            for index, payload in enumerate(encoded.payloads)
+        ]
+        bodies = [packet.body() for packet in packets]
+        worth = encoded.worth or (1.0,) * len(bodies)
+        leave = capture + self._lead + self.deadline
+        for body, value in zip(bodies, worth, strict=True):
+            self._push(Kind.DATA, body, Lost(body, leave, value) if again else None)
+        for parity in self._fec.add(header.number, bodies, self.plan, worth):
+            self._push(Kind.PARITY, parity.body())
+        self._follow_share()
+
+    def queue_packet(self, packet: Packet) -> None:
+        """A control packet, before everything else."""
+        self._push(packet.KIND, packet.body(), urgent=True)
+
+    def next_datagram(self, now: float) -> bytes | None:
+        """A datagram that may leave now."""
+        item = self._pacer.pop(now)
+        if item is None:
+            return None
+        kind, name, body, lost = item
+        counter = self._envelope.counter
+        data = self._envelope.seal(kind, self._stream, body)
+        size = len(data) + self._header
+        self.acks.sent(counter, size, lost, now)
+        self.controller.on_sent(counter, size, now)
+        self.sent[name, "packets"] += 1
+        self.sent[name, "bytes"] += len(data)
+        if kind is Kind.DATA and name == "data" and self._retransmitter:
+            self._retransmitter.earn(8 * size)
+        return data
+
+    def reported(self, packet: Feedback, now: float) -> None:
+        """What a report says of the path."""
+        fates = self.acks.reported(packet, now)
+        self._silent_at = now + SILENCE_EVERY
+        if not fates:
+            return
+        self.controller.on_acks([fate.ack for fate in fates], self.acks.rtt, now)
+        self._pacer.rate = self.controller.rate
+        if self._policy:
+            self._policy.observe([fate.ack.arrived is None for fate in fates])
+        for fate in fates:
+            if fate.ack.arrived is None and fate.what is not None:
+                self._retransmitter.lost(fate.what)
+        if self._retransmitter:
+            for lost in self._retransmitter.take(now):
+                self._push(Kind.DATA, lost.body, lost, urgent=True, name="retransmit")
+
+    def due(self) -> float | None:
+        """When next_datagram() or handle_timer() wants to be called, None if never."""
+        due = self._pacer.due()
+        if self.acks.in_flight and self._silent_at > float("-inf"):
+            due = self._silent_at if due is None else min(due, self._silent_at)
+        return due
+
+    def handle_timer(self, now: float) -> None:
+        """Tells the controller of silence."""
+        if self.acks.in_flight and float("-inf") < self._silent_at <= now:
+            self._silent_at = now + SILENCE_EVERY
+            self.controller.on_silence(now)
+            self._pacer.rate = self.controller.rate
+
+    def _push(self, kind: Kind, body: bytes, lost: Lost | None = None, urgent: bool = False, name: str = "") -> None:
+        size = len(body) + self._envelope.overhead + self._header
+        self._pacer.push((kind, name or kind.name.lower(), body, lost), size, urgent)
+        self._frame_bits["all"] += 8 * size
+        self._frame_bits["media"] += 8 * (size - self._header) * (kind is Kind.DATA and not name)
+
+    def _follow_share(self) -> None:
+        """Once a frame: what share of the bits is media (parity, retransmissions and headers are the rest)."""
+        bits = self._frame_bits
+        for name in bits:
+            bits[name] *= 1 - SMOOTH
+        self._media = bits["media"] / bits["all"] if bits["all"] else 1.0
