@@ -6,31 +6,31 @@ from collections.abc import Sequence
 from functools import lru_cache
 from math import comb
 
-DESIGN_LOSS = 0.2  # of packets: where parity pays at all (docs/transport.md)
-
 
 def protect(packets: int, parity: int, window: int, worth: Sequence[float] | None) -> list[bool]:
     """Which of a frame's packets are covered.
 
     The most worthy s of them, s such that the worth expected to be recovered is the greatest: fewer packets
-    share the same parity, so each is recovered more surely. Losses are taken as independent, DESIGN_LOSS each.
-    All where worth is None, where parity is not scarcer than packets, or where it would make no difference.
+    share the same parity, so each is recovered more surely. Losses are taken as independent and half as many as
+    the parity could repair at best, because that is about where parity is chosen. All where worth is None, or
+    where parity is not scarcer than packets.
     """
     if worth is None or not 0 < parity < packets:
         return [True] * packets
+    loss = 0.5 * parity / (packets + parity)
     order = sorted(range(packets), key=lambda i: (-worth[i], i))
     best, most, total = packets, 0.0, 0.0
     for size, index in enumerate(order, 1):
         total += max(worth[index], 0.0)
-        value = total * recovered(size * window, parity * window)
-        if value >= most * (1 + 1e-9):
+        value = total * recovered(size * window, parity * window, loss)
+        if value >= most * (1 - 1e-9):
             best, most = size, value
     kept = frozenset(order[:best])
     return [i in kept for i in range(packets)]
 
 
 @lru_cache(maxsize=4096)
-def recovered(packets: int, parity: int, loss: float = DESIGN_LOSS) -> float:
+def recovered(packets: int, parity: int, loss: float) -> float:
     """Probability that a lost packet of an MDS code is recovered: at most parity - 1 others of the code are lost."""
     others = packets + parity - 1
-    return sum(comb(others, k) * loss**k * (1 - loss) ** (others - k) for k in range(min(parity, others + 1)))
+    return sum(comb(others, k) * loss**k * (1 - loss) ** (others - k) for k in range(parity))

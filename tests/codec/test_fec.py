@@ -221,5 +221,7 @@ def test_leaving_packets_out_never_lowers_the_worth_expected_to_be_recovered(pac
     rng = np.random.default_rng(seed)
     worth = rng.exponential(size=packets) ** 3
     kept = np.array(protect(packets, parity, 1, worth))
+    loss = 0.5 * parity / (packets + parity)
+    expected = worth[kept].sum() * recovered(int(kept.sum()), parity, loss)
     assert kept.any() and worth[kept].min() >= worth[~kept].max(initial=0)
-    assert worth[kept].sum() * recovered(int(kept.sum()), parity) >= worth.sum() * recovered(packets, parity) * 0.999
+    assert expected >= worth.sum() * recovered(packets, parity, loss) * 0.999

@@ -1,0 +1,152 @@
+"""How much parity pays: the losses of late replayed against every plan, and the price of what stays lost."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from math import log2
+
+import numpy as np
+
+from lrae.codec.fec import MAX_WINDOW, Plan
+from lrae.sender.retransmit import SHARE as RESENT
+from lrae.sender.retransmit import Retransmitter
+
+MEMORY = 2000  # datagrams whose fate is remembered: about 10 s at 1 Mbit/s
+ENOUGH = 100  # datagrams to know before the first parity
+EVERY = 64  # datagrams between two choices
+MARGIN = 0.1  # dB by which another plan must be better than the present one
+SHARES = (1 / 8, 1 / 6, 1 / 4, 1 / 3, 1 / 2, 3 / 4, 1)  # parity packets per packet
+WINDOWS = (1, 2, 3, 4, 6, 8)  # frames; 1: block
+DELAY = 0.03  # seconds of the deadline that sending and decoding take
+# What the codec loses and the bits it costs at such shares of packets lost: docs/loss.md, mean of q 10 and q 22
+LOST = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 1.0)
+DROP = (0.0, 0.465, 0.805, 1.455, 2.28, 3.04, 3.98, 4.985, 9.0)  # dB; at 1.0: a guess that no choice hangs on
+EXTRA = (0.0, 0.027, 0.055, 0.114, 0.187, 0.265, 0.38, 0.519, 1.0)
+
+
+def price_of_bits(extra: float) -> float:
+    """dB: what 1 + extra times the bits would buy. 1 dB is worth 32 % (docs/benchmarks.md, the rate curve)."""
+    return 2.5 * log2(1 + extra)
+
+
+def price_of_loss(share: float) -> float:
+    """dB that `share` of the packets lost costs: quality and bits."""
+    return float(np.interp(share, LOST, DROP)) + price_of_bits(float(np.interp(share, LOST, EXTRA)))
+
+
+class LossHistory:
+    """The fate of the last MEMORY datagrams, in the order of sending."""
+
+    def __init__(self) -> None:
+        self._lost: deque[bool] = deque(maxlen=MEMORY)
+
+    def __len__(self) -> int:
+        return len(self._lost)
+
+    def add(self, lost: Sequence[bool]) -> None:
+        self._lost.extend(lost)
+
+    @property
+    def pattern(self) -> np.ndarray:
+        """bool [n], oldest first."""
+        return np.fromiter(self._lost, bool, len(self._lost))
+
+    def bursts(self) -> tuple[float, float, float]:
+        """(share lost, mean length of a run of losses, mean length of the guard space between runs); 0 where none."""
+        lost = self.pattern
+        count = int(lost.sum())
+        runs = int(np.count_nonzero(lost & ~np.append(False, lost[:-1])))
+        return (count / len(lost), count / runs, (len(lost) - count) / runs) if runs else (0.0, 0.0, 0.0)
+
+
+def still_lost(pattern: np.ndarray, packets: int, share: float, window: int, slack: int) -> float:
+    """Share of the media packets that stay lost: frames of `packets`, each followed by its parity, meet `pattern`.
+
+    pattern: bool [n], which datagrams are lost. share: parity packets per packet. window: frames covered by each.
+    slack: frames later that a recovered packet still is of use. Counts equations against unknowns ("information
+    debt", Rudow and Rashmi 2022): unknown packets are recovered together once as many parity packets have arrived;
+    those that leave the window before are lost, and the parity that covered them is wasted.
+    """
+    frames = int(len(pattern) / (packets * (1 + share)))
+    if not frames:
+        return float(pattern.mean()) if len(pattern) else 0.0
+    parity = np.diff(np.floor(np.arange(frames + 1) * packets * share + 1e-9).astype(int))
+    begin = np.append(0, np.cumsum(packets + parity)[:-1])
+    sums = np.append(0, np.cumsum(pattern))
+    missing = sums[begin + packets] - sums[begin]
+    arrived = parity - (sums[begin + packets + parity] - sums[begin + packets])
+    lost = debt = 0
+    pending: deque[tuple[int, int]] = deque()
+    for number, (gone, repair) in enumerate(zip(missing.tolist(), arrived.tolist(), strict=True)):
+        if gone:
+            pending.append((number, gone))
+            debt += gone
+        if not pending:
+            continue
+        debt -= repair
+        if debt <= 0:
+            lost += sum(count for since, count in pending if number - since > slack)
+            pending.clear()
+            debt = 0
+        elif pending[0][0] <= number - window + 1:
+            lost += pending.popleft()[1]
+            debt = sum(count for _, count in pending)
+    return (lost + debt) / (frames * packets)
+
+
+class AdaptiveFec:
+    """Chooses the plan that costs the least, in dB: its bits, and what stays lost. Often that is no parity at all.
+
+    retransmit: lost packets are sent again where they can still be in time, so parity has to better that.
+    share, window: of the plan in force; share 0: none. cost: its dB when it was last looked at.
+    """
+
+    def __init__(self, retransmit: bool = True) -> None:
+        self.history = LossHistory()
+        self.share, self.window, self.cost = 0.0, 1, 0.0
+        self._retransmit = retransmit
+        self._owed = 0.0
+        self._packets = 0.0
+        self._fresh = 0  # datagrams since the last choice
+        self._slack: int | None = None
+
+    def observe(self, lost: Sequence[bool]) -> None:
+        """The fate of the next datagrams, in the order of sending."""
+        self.history.add(lost)
+        self._fresh += len(lost)
+
+    def plan(self, packets: int, rtt: float | None, deadline: float, interval: float) -> Plan:
+        """What to add to a frame of so many packets. Seconds: round trip, if known; deadline; between frames."""
+        self._packets += (packets - self._packets) * (0.1 if self._packets else 1.0)
+        slack = min(MAX_WINDOW - 1, max(0, int((deadline - DELAY) / interval)))
+        if slack != self._slack or (self._fresh >= EVERY and len(self.history) >= ENOUGH):
+            again = self._retransmit and Retransmitter.wait(rtt, interval, deadline) > 0
+            self._choose(max(1, round(self._packets)), slack, again)
+            self._fresh, self._slack = 0, slack
+        if not self.share:
+            return Plan()
+        self._owed += self.share * packets
+        parity = int(self._owed + 1e-9)
+        self._owed -= parity
+        return Plan("streaming" if self.window > 1 else "block", parity, self.window)
+
+    def _choose(self, packets: int, slack: int, again: bool) -> None:
+        pattern = self.history.pattern
+        if len(pattern) < ENOUGH:
+            return
+        loss = float(pattern.mean())
+
+        def cost(share: float, window: int) -> float:
+            left = still_lost(pattern, packets, share, window, slack)
+            resent = min(left, RESENT) if again else 0.0
+            return price_of_bits(share + resent) + price_of_loss(left - resent * (1 - loss))
+
+        fits = self.window <= slack + 1
+        self.cost = cost(self.share, self.window) if fits else float("inf")
+        best, choice = self.cost - MARGIN, None
+        for share, window in [(0.0, 1)] + [(s, w) for s in SHARES for w in WINDOWS if w <= slack + 1]:
+            if price_of_bits(share) < best and (found := cost(share, window)) < best:
+                best, choice = found, (share, window)
+        if choice:
+            (self.share, self.window), self.cost, self._owed = choice, best, 0.0

@@ -1,0 +1,126 @@
+"""sender/fec_policy: parity where it costs less than what it saves, none elsewhere; its model is what the codes do."""
+
+import random
+from itertools import islice, pairwise
+
+import numpy as np
+import pytest
+
+from lrae.channel.loss import GE_PRESETS, Bernoulli, GilbertElliott
+from lrae.codec.fec import MAX_WINDOW, FecDecoder, FecEncoder, Plan
+from lrae.sender.fec_policy import MEMORY, AdaptiveFec, LossHistory, price_of_bits, price_of_loss, still_lost
+
+LONG, SHORT = dict(rtt=0.2, deadline=0.15, interval=1 / 30), dict(rtt=0.02, deadline=0.15, interval=1 / 30)
+
+
+def pattern(model, count=MEMORY, seed=0):
+    return np.fromiter(islice(model.outcomes(random.Random(seed)), count), bool, count)
+
+
+def chosen(model, packets=8, policy=None, **path):
+    policy = policy or AdaptiveFec()
+    policy.observe(pattern(model).tolist())
+    policy.plan(packets, **(path or LONG))
+    return policy
+
+
+def really_lost(lost, packets, parity, window, slack):
+    """The same frames through the codes themselves."""
+    encoder, decoder, at = FecEncoder(), FecDecoder(), 0
+    plan = Plan("streaming" if window > 1 else "block", parity, window)
+    frames = len(lost) // (packets + parity)
+    missing = set()
+    for number in range(frames):
+        media = [bytes((number % 256, i)) for i in range(packets)]
+        made = encoder.add(number, media, plan)
+        found = []
+        for index, packet in enumerate(media):
+            if lost[at + index]:
+                missing.add((number, index))
+            else:
+                found += decoder.add(number, index, packet)
+        for index, packet in enumerate(made, packets):
+            if not lost[at + index]:
+                found += decoder.add_parity(packet)
+        at += packets + parity
+        missing -= {(got.number, got.index) for got in found if number - got.number <= slack}
+    return len(missing) / (frames * packets)
+
+
+MODELS = (Bernoulli(0.1), Bernoulli(0.3), GE_PRESETS["tambur"], GilbertElliott(0.03, 0.2, 0, 1))
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("packets, parity, window, slack", [(4, 1, 1, 3), (4, 2, 1, 0), (4, 1, 4, 3), (6, 2, 3, 1)])
+def test_the_model_of_the_codes_is_close_to_the_codes(model, packets, parity, window, slack):
+    lost = pattern(model, 1500)
+    model_says = still_lost(lost, packets, parity / packets, window, slack)
+    assert model_says == pytest.approx(really_lost(lost, packets, parity, window, slack), abs=0.012)
+
+
+def test_without_parity_everything_stays_lost_and_prices_rise():
+    lost = pattern(Bernoulli(0.2))
+    assert still_lost(lost, 4, 0.0, 1, 3) == pytest.approx(lost.mean(), abs=1e-9)
+    assert price_of_bits(0) == price_of_loss(0) == 0
+    assert price_of_bits(0.32) == pytest.approx(1, abs=0.01)
+    steps = [price_of_loss(share) for share in np.linspace(0, 1, 50)]
+    assert steps == sorted(steps)
+
+
+def test_no_parity_before_anything_is_known_nor_where_little_is_lost():
+    policy = AdaptiveFec()
+    assert policy.plan(8, None, 0.15, 1 / 30) == Plan()
+    for model in (Bernoulli(0), Bernoulli(0.01), Bernoulli(0.02), GilbertElliott(0.002, 0.125, 0, 1)):
+        assert chosen(model).share == 0
+
+
+def test_parity_where_many_single_packets_are_lost_and_no_retransmission_is_in_time():
+    policy = chosen(Bernoulli(0.2))
+    assert policy.share > 0 and policy.cost < price_of_loss(0.2) - 0.1
+    assert policy.plan(8, **LONG).parity == round(8 * policy.share)
+
+
+def test_no_parity_where_retransmission_does_it_for_less():
+    assert chosen(Bernoulli(0.15), **SHORT).share == 0
+    assert chosen(Bernoulli(0.15), policy=AdaptiveFec(retransmit=False), **SHORT).share > 0
+
+
+def test_the_deadline_bounds_the_window():
+    for deadline, most in ((0.04, 1), (0.1, 3), (0.15, 4), (5.0, MAX_WINDOW)):
+        assert chosen(Bernoulli(0.2), rtt=9.0, deadline=deadline, interval=1 / 30).window <= most
+    policy = chosen(Bernoulli(0.2))
+    assert policy.window > 1
+    assert policy.plan(8, 0.2, 0.04, 1 / 30).window == 1
+
+
+def test_the_choice_does_not_flap():
+    policy, plans = AdaptiveFec(), []
+    for lost in pattern(Bernoulli(0.12), 12_000, seed=3).reshape(-1, 10):
+        policy.observe(lost.tolist())
+        policy.plan(8, **LONG)
+        plans.append((policy.share, policy.window))
+    changes = sum(a != b for a, b in pairwise(plans))
+    assert changes <= 6
+
+
+def test_parity_goes_when_the_losses_end():
+    policy = chosen(Bernoulli(0.2))
+    assert policy.share > 0
+    policy.observe([False] * MEMORY)
+    assert policy.plan(8, **LONG) == Plan()
+
+
+def test_a_share_is_kept_on_average():
+    policy = AdaptiveFec()
+    policy.share, policy.window = 1 / 8, 4
+    policy._slack = 3
+    assert sum(policy.plan(3, **LONG).parity for _ in range(80)) == 30
+
+
+def test_bursts_are_measured():
+    history = LossHistory()
+    assert history.bursts() == (0.0, 0.0, 0.0)
+    history.add([False] * 8 + [True] * 3 + [False] * 8 + [True])
+    assert history.bursts() == (0.2, 2.0, 8.0)
+    history.add([False] * 3 * MEMORY)
+    assert len(history) == MEMORY and history.bursts() == (0.0, 0.0, 0.0)
