@@ -34,6 +34,11 @@ class Encoder(Protocol):
         ...
 
 
+    def worth(self, encoded: EncodedFrame, before: State, after: State) -> tuple[float, ...]:
+        """Of each packet, what losing it would cost, in any unit. before, after: encode()'s states."""
+        ...
+
+
 class Decoder(Protocol):
     """decode(state, whatever arrived) -> (frame, new state); any subset, also none."""
 

@@ -33,6 +33,7 @@ from lrae.codec.types import (
     FrameHeader,
     VideoFormat,
 )
+from lrae.codec.utility import utility
 from lrae.errors import ConfigError
 from lrae.models.blocks import CORNERS, pack, to_corners
 from lrae.models.rates import frame_q, step_of
@@ -201,6 +202,10 @@ class LraeEncoder(_Codec):
         if coded is None:
             return extrapolate(self, state, encoded.header.number)
         return self._apply(state, coded, encoded.header.number)
+
+    def worth(self, encoded: EncodedFrame, before: State, after: State) -> tuple[float, ...]:
+        """Of each packet, the squared error of luma that losing it would cause (lrae.codec.utility)."""
+        return tuple(utility(encoded, before, after).quality)
 
 
 class LraeDecoder(_Codec):

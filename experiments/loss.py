@@ -22,9 +22,10 @@ from lrae.codec.types import LAYOUTS, TILES, EncodedFrame, Frame, VideoFormat
 from lrae.errors import ConfigError
 from lrae.experiments.clips import Clip
 from lrae.experiments.metrics import psnr_yuv, ssim_db, ssim_y
+from lrae.sender.acks import LOSS_WEIGHT
 from lrae.sender.encoding import FrameEncoder
 from lrae.sender.events import News
-from lrae.sender.session import LOSS_FIRST, LOSS_WEIGHT
+from lrae.sender.flow import LOSS_FIRST
 
 RESYNCS = ("feedback", "none", "refresh")
 BURST = 8.0  # mean length of a burst, packets: two frames of four

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
-from lrae.cli import Address, format_address
+from lrae.cli import Address, format_address, parse_address
 from lrae.errors import ConfigError
 from lrae.stats import percentile
 from lrae.version import VERSION
@@ -171,6 +171,11 @@ class LastMinute:
         while self._kept and self._kept[0][0] < now - 60:
             self._kept.popleft()
         return [value for _, value in self._kept]
+
+
+def served(address: str | None, metrics: Metrics) -> contextlib.AbstractAsyncContextManager:
+    """serve() at `address`, which a user has given; nothing without one. Raises ConfigError."""
+    return serve(metrics, *parse_address(address)) if address else contextlib.nullcontext()
 
 
 @contextlib.asynccontextmanager

@@ -10,6 +10,7 @@ from lrae.cli import Parser, format_address, parse_address, run_main
 from lrae.codec.wire.keys import NoKey, read_key
 from lrae.console import Display
 from lrae.errors import ConfigError
+from lrae.metrics import Metrics, served
 from lrae.receiver.player import Player
 from lrae.receiver.program import Program
 from lrae.receiver.session import ReceiverSession
@@ -52,8 +53,10 @@ async def receive(args: argparse.Namespace) -> int:
         display.say(f"listening on {format_address(address)}")
         stats = StatsFile(args.stats)
         session = ReceiverSession(args.deadline / 1e3, keys)
+        program = Program(session, player, args.deadline / 1e3, args.once, display, stats)
         try:
-            return await Program(session, player, args.once, display, stats).run(sock)
+            async with served(args.metrics, Metrics("receiver", program.collect)):
+                return await program.run(sock)
         finally:
             stats.close()
 

@@ -1,4 +1,4 @@
-"""What lrae-recv does while it runs: socket -> session -> decoder thread -> outputs, and what it reports."""
+"""What lrae-recv does while it runs: socket -> session -> decoder thread -> presenter, and what it reports."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from lrae.cli import format_address
 from lrae.codec.wire import ByeCode
 from lrae.console import Display
 from lrae.errors import LraeError, ModelError, SinkError
-from lrae.receiver.events import Event, FrameDue, Notice, StreamEnded, StreamStarted
+from lrae.metrics import LastMinute, Metrics
+from lrae.receiver.events import Event, FrameDue, FramesMended, Notice, StreamEnded, StreamStarted
 from lrae.receiver.player import Player, Shown
+from lrae.receiver.presenter import Presenter
 from lrae.receiver.session import ReceiverSession
 from lrae.stats import StatsFile, percentile
 from lrae.udp import SessionPort, on_signal
@@ -22,12 +24,22 @@ MAX_DELAYS = 100_000  # frames whose delay the summary looks at
 
 
 class Program:
-    """One receiving run. once: leave after the first stream."""
+    """One receiving run. deadline: seconds, the session's. once: leave after the first stream."""
 
     def __init__(
-        self, session: ReceiverSession, player: Player, once: bool, display: Display, stats: StatsFile
+        self,
+        session: ReceiverSession,
+        player: Player,
+        deadline: float,
+        once: bool,
+        display: Display,
+        stats: StatsFile,
     ) -> None:
         self._session, self._player, self._once = session, player, once
+        self._presenter = Presenter(player, deadline, self._count)
+        self._recent_delay, self._recent_decode = LastMinute(), LastMinute()
+        self._q: int | None = None
+        self._streams = 0
         self._display, self._stats = display, stats
         self._loop = asyncio.get_running_loop()
         self._unix = time.time() - self._loop.time()
@@ -45,18 +57,19 @@ class Program:
         try:
             await self._port.open(sock)
             async with asyncio.TaskGroup() as group:
-                status = group.create_task(self._show_status())
+                tasks = [group.create_task(self._show_status()), group.create_task(self._present())]
                 try:
                     await self._loop.run_in_executor(self._worker, self._player.warm_up)
                     return await self._work()
                 finally:
-                    status.cancel()
+                    for task in tasks:
+                        task.cancel()
         finally:
             self._session.stop("the receiver has failed", self._loop.time())
             self._port.pump()
             self._port.close()
             try:
-                await self._loop.run_in_executor(self._worker, self._player.close)
+                await self._presenter.close()
             finally:
                 self._worker.shutdown()
 
@@ -67,10 +80,13 @@ class Program:
                 case StreamStarted():
                     await self._prepare(event)
                 case FrameDue():
-                    await self._show(event)
+                    await self._decode(event)
+                case FramesMended():
+                    await self._mend(event)
                 case Notice(text):
                     self._display.say(text)
                 case StreamEnded():
+                    await self._presenter.drained()
                     self._conclude(event)
                     if self._once:
                         await asyncio.sleep(LINGER if event.clean else 0)
@@ -85,8 +101,10 @@ class Program:
             f"stream from {format_address(stream.address)}: {video.width}x{video.height} at "
             f"{float(video.fps):.4g} fps, model {config.model}"
         )
+        self._streams += 1
         try:
             await self._loop.run_in_executor(self._worker, self._player.prepare, config)
+            await self._presenter.start(video, config.realtime)
         except SinkError as error:
             self._session.refuse(stream, ByeCode.FAILED, _line(error), self._loop.time())
             raise
@@ -97,17 +115,28 @@ class Program:
         else:
             self._session.accept(stream, self._loop.time())
 
-    async def _show(self, due: FrameDue) -> None:
+    async def _decode(self, due: FrameDue) -> None:
         try:
-            shown = await self._loop.run_in_executor(self._worker, self._player.show, due.frame)
+            shown = await self._loop.run_in_executor(self._worker, self._player.decode, due.frame)
         except LraeError as error:
             self._session.refuse(due.stream, ByeCode.FAILED, _line(error), self._loop.time())
             raise
-        now = self._loop.time()
-        self._session.decoded(due, shown.decoded.used, now)
-        self._count(due, shown, now)
+        self._session.decoded(due, shown.decoded.used, self._loop.time())
+        self._port.pump()
+        await self._presenter.put(due, shown)
         if not self._player.wanted:
             self._stop()
+
+    async def _present(self) -> None:
+        try:
+            await self._presenter.run()
+        except LraeError as error:
+            self._session.stop(_line(error), self._loop.time())
+            raise
+
+    async def _mend(self, mended: FramesMended) -> None:
+        used = await self._loop.run_in_executor(self._worker, self._player.mend, mended.frames)
+        self._session.decoded_again(mended, dict(used), self._loop.time())
 
     def _on_change(self) -> None:
         while event := self._session.next_event():
@@ -127,6 +156,9 @@ class Program:
         self._first, self._last = self._first or now, now
         if len(self._delays) < MAX_DELAYS:
             self._delays.append(delay * 1e3)
+        self._recent_delay.add(delay, now)
+        self._recent_decode.add(shown.seconds, now)
+        self._q = header.q if header else self._q
         stats = self._session.stats
         self._line = (
             f"frame {stats.frames} | partial {stats.partial} | lost {stats.lost} | delay {delay * 1e3:.0f} ms"
@@ -150,6 +182,28 @@ class Program:
             label=shown.label,
             label_confidence=shown.confidence,
         )
+
+    def collect(self, metrics: Metrics) -> None:
+        """Brings the metrics up to date."""
+        session, stats, now = self._session, self._session.stats, self._loop.time()
+        metrics.set("lrae_receiver_streaming", session.streaming)
+        metrics.set("lrae_receiver_streams_total", self._streams)
+        metrics.set("lrae_receiver_packets_total", session.received["packets"], kind="received")
+        metrics.set("lrae_receiver_packets_total", stats.recovered, kind="recovered")
+        metrics.set("lrae_receiver_bytes_total", session.received["bytes"])
+        for unit in ("packets", "bytes"):
+            name = f"lrae_receiver_sent_{unit}_total"
+            metrics.set(name, session.sent["feedback", unit], kind="feedback")
+            metrics.set(name, session.sent["control", unit], kind="control")
+        fates = {"whole": stats.frames - stats.partial - stats.lost, "partial": stats.partial, "lost": stats.lost}
+        for fate, count in fates.items():
+            metrics.set("lrae_receiver_frames_total", count, fate=fate)
+        metrics.set("lrae_receiver_late_packets_total", stats.late)
+        for reason, count in session.counts.items():
+            metrics.set("lrae_receiver_drops_total", count, reason=reason)
+        metrics.set("lrae_receiver_q", self._q)
+        metrics.set_quantiles("lrae_receiver_delay_seconds", self._recent_delay, now)
+        metrics.set_quantiles("lrae_receiver_decode_seconds", self._recent_decode, now)
 
     async def _show_status(self) -> None:
         shown = None

@@ -45,11 +45,12 @@ class ReceiverSession:
     """Feed datagrams, drain events and datagrams, re-arm one timer. `now`: seconds of any monotonic clock.
 
     deadline: seconds, as in JitterBuffer. entropy(n): n random bytes. counts: how many datagrams were dropped, by
-    reason. sent: datagrams and bytes by kind.
+    reason. received: "packets" and "bytes" of all streams. sent: the same by kind, feedback or control.
     """
 
     def __init__(self, deadline: float, keys: Keys, entropy: Callable[[int], bytes] = os.urandom) -> None:
         self.counts: Counter[str] = Counter()
+        self.received: Counter[str] = Counter()
         self.sent: Counter[tuple[str, str]] = Counter()
         self._deadline, self._keys = deadline, keys
         self._handshake = keys.handshake("receiver")
@@ -123,6 +124,10 @@ class ReceiverSession:
         self._speak(now)
         out = list(self._out)
         self._out.clear()
+        for data, _ in out:
+            kind = "feedback" if peek(data)[0] is Kind.FEEDBACK else "control"
+            self.sent[kind, "packets"] += 1
+            self.sent[kind, "bytes"] += len(data)
         return out
 
     def get_timer(self) -> float | None:
@@ -139,6 +144,11 @@ class ReceiverSession:
 
     def next_event(self) -> Event | None:
         return self._events.popleft() if self._events else None
+
+    @property
+    def streaming(self) -> bool:
+        """A stream has been accepted and has not ended."""
+        return self._media is not None
 
     @property
     def stats(self) -> Stats:
@@ -221,6 +231,8 @@ class ReceiverSession:
         opened = self._envelope.unseal(data)
         packet = parse_packet(opened)
         self._heard = now
+        self.received["packets"] += 1
+        self.received["bytes"] += len(data)
         if address != self._address:
             self._notice("the sender's address has changed")
             self._address = address
@@ -264,10 +276,7 @@ class ReceiverSession:
 
     def _say(self, packet: Packet) -> None:
         """To the sender of the stream."""
-        data = seal_packet(packet, self._envelope)
-        self.sent[packet.KIND.name.lower(), "packets"] += 1
-        self.sent[packet.KIND.name.lower(), "bytes"] += len(data)
-        self._out.append((data, self._address))
+        self._out.append((seal_packet(packet, self._envelope), self._address))
 
     def _say_bye(self, code: ByeCode, reason: str) -> None:
         """Says BYE, and again whenever the sender speaks of this stream after its end."""

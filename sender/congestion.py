@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from lrae.sender.link_estimate import LossJudge, ReceiveRate, WindowedMin
 
-TARGET = 0.020  # seconds of queueing
-PROBE = 0.5
-DRAIN = 0.080  # seconds
-RECEIVE_SECONDS = 0.066
-BASE_SECONDS = 30.0
-LATEST = 0.010
-EMPTY = 0.006  # seconds of queueing that any link has
-UNKNOWN_RTT = 0.1
-MAX_ACCEPTED = 0.8
+# chosen on recorded LTE links and steady ones, at round trips of 10 to 300 ms: docs/transport.md
+TARGET = 0.025  # seconds of queueing to steer to, at TARGET_RATE
+TARGET_RATE = 4e6  # bit/s
+TARGET_SLOPE = 0.003  # seconds less for each doubling of the rate, so that the larger of two flows yields
+TARGET_LEAST, TARGET_MOST = 0.010, 0.050
+PROBE = 0.5  # how much faster than the link delivered, while no queue is there
+DRAIN = 0.060  # seconds, and a round trip, in which an excess of queueing is to be gone
+EMPTY = 0.006  # seconds of queueing that need not be a queue
+LONG, SHORT = 0.100, 0.050  # seconds over which arrivals are counted
+LATEST = 0.010  # seconds of arrivals that say how long the queue is
+BASE_SECONDS = 30.0  # a least delay older than this is forgotten: clocks skew, routes change
+PROVEN_SECONDS = 10.0  # what was delivered longer ago says nothing
+PROVEN = 1.5  # times what was delivered may be assumed
+STUCK_SECONDS = 1.0  # a queue that does not shrink in this time, sent less than is delivered, is none
+STUCK = 0.8  # to this part at least it has to shrink
+ABSURD = 10.0  # seconds of queueing: the receiver's clock was set
+MAX_ACCEPTED = 0.8  # loss beyond this is not made up for
+MAX_IN_FLIGHT = 1 << 14  # datagrams
+FIRST_RTT, FIRST_INTERVAL = 0.1, 0.033  # seconds, before any is known
+MAX_INTERVAL = 0.2
+
 
 @dataclass(frozen=True, slots=True)
 class Ack:
@@ -71,71 +84,131 @@ class FixedRate:
 
 
 class AdaptiveRate:
-    """Follows what the link delivers, and steers its queue to a short delay. See docs/transport.md.
+    """Follows what the link delivers and steers its queue to a short, fixed delay (docs/transport.md).
 
-    Once per report: `capacity` is the receive rate of the last moments while a queue is there (the link is then
-    the limit), and what it was, or more, while none is. The delay that a datagram sent now would meet is the larger
-    of what the last one met, beyond the least delay of late, and of what the bytes in flight would take at that
-    capacity, beyond the least round trip. Below the target delay the rate is up to 1 + PROBE times the capacity,
-    above it less than it, so that the excess is gone in DRAIN seconds.
+    At each report:
+
+    - `capacity` is what arrived per second over the last moments while a queue is there (then the link is the
+      limit), and never less than it was while none is (then the sender is).
+    - `delay` is the queueing that a datagram would meet which left now: the larger of what the latest arrival
+      met, beyond the least one-way delay of late, and of what the bytes in flight take at this capacity, beyond
+      the least round trip. The second needs no news to grow: an outage shows while it lasts.
+    - the rate is capacity * (1 + gain); gain is PROBE with no queue, 0 at the target delay, and beyond it so far
+      below 0 that the excess is gone in DRAIN seconds and a round trip.
+
+    Loss alone lowers the rate only where that makes it go away (LossJudge). Neither clock offset nor skew
+    matters, as only delays against the least of the last BASE_SECONDS count.
     """
 
     def __init__(self, start: float = 300e3, least: float = 50e3, most: float = 20e6) -> None:
         self._least, self._most = least, most
-        self._capacity = start
-        self._rate = start
-        self._owd = WindowedMin(BASE_SECONDS)
-        self._rtt = WindowedMin(BASE_SECONDS)
-        self._received = ReceiveRate(RECEIVE_SECONDS)
+        self._capacity = self._rate = start
+        self._one_way = WindowedMin(BASE_SECONDS)
+        self._round_trip = WindowedMin(BASE_SECONDS)
+        self._received, self._recent = ReceiveRate(LONG), ReceiveRate(SHORT)
+        self._proven = WindowedMin(PROVEN_SECONDS)  # of minus what was delivered
         self._loss = LossJudge()
-        self._sizes: dict[int, int] = {}  # of what is in flight
+        self._flying: deque[tuple[int, int]] = deque()  # (counter, bytes)
         self._in_flight = 0  # bytes
-        self._queueing = 0.0  # seconds, that the latest arrivals met
+        self._queueing = 0.0  # seconds
+        self._interval = FIRST_INTERVAL  # seconds between reports, smooth
+        self._heard: float | None = None  # when the last report came
+        self._stuck: tuple[float, float] | None = None  # since when, and with what queueing, we send too little
 
     @property
     def rate(self) -> float:
         return self._rate
 
+    @property
+    def queueing(self) -> float:
+        """Seconds that the latest arrival spent in queues."""
+        return self._queueing
+
     def on_sent(self, counter: int, size: int, now: float) -> None:
-        self._sizes[counter] = size
+        self._flying.append((counter, size))
         self._in_flight += size
+        if len(self._flying) > MAX_IN_FLIGHT:
+            self._in_flight -= self._flying.popleft()[1]
 
     def on_acks(self, acks: Sequence[Ack], rtt: float | None, now: float) -> None:
-        latest = -math.inf
-        delays = []
-        for ack in acks:
-            self._in_flight -= self._sizes.pop(ack.counter, 0)
-            self._loss.add(ack.sent, ack.size, ack.arrived is None)
-            if ack.arrived is not None:
-                self._owd.add(ack.arrived, ack.arrived - ack.sent)
-                self._received.add(ack.arrived, ack.size)
-                delays.append((ack.arrived, ack.arrived - ack.sent))
-                latest = max(latest, ack.arrived)
-        if not delays:
+        arrived = self._take(acks)
+        if not arrived:
             return
         if rtt is not None:
-            self._rtt.add(now, rtt)
-        self._queueing = min(delay for at, delay in delays if at > latest - LATEST) - self._owd.value
+            self._round_trip.add(now, rtt)
+        if self._heard is None:
+            self._proven.add(now, -self._capacity)
+        else:
+            self._interval += 0.1 * (min(now - self._heard, MAX_INTERVAL) - self._interval)
+        self._heard = now
+        self._measure_queue(arrived)
         self._loss.judge(self._queueing > self._target, now)
-        received = self._received.value / (1 - min(self._loss.accepted, MAX_ACCEPTED))
-        self._capacity = received if self._queueing > EMPTY else max(self._capacity, received)
-        self._capacity = max(self._capacity, self._least)
-        self._steer()
+        self._measure_capacity(now)
+        self._steer(now)
+        self._doubt(now)
 
     def on_silence(self, now: float) -> None:
-        self._steer()
+        self._stuck = None
+        self._steer(now)
+
+    def _take(self, acks: Sequence[Ack]) -> list[tuple[float, float]]:
+        """(arrival, one-way delay on unsynchronised clocks) of what arrived."""
+        arrived = []
+        for ack in acks:
+            self._loss.add(ack.sent, ack.size, ack.arrived is None)
+            if ack.arrived is not None:
+                self._received.add(ack.arrived, ack.size)
+                self._recent.add(ack.arrived, ack.size)
+                self._one_way.add(ack.arrived, ack.arrived - ack.sent)
+                arrived.append((ack.arrived, ack.arrived - ack.sent))
+        while acks and self._flying and self._flying[0][0] <= acks[-1].counter:
+            self._in_flight -= self._flying.popleft()[1]
+        return arrived
+
+    def _measure_queue(self, arrived: list[tuple[float, float]]) -> None:
+        latest = max(arrived)[0]
+        self._queueing = min(delay for at, delay in arrived if at > latest - LATEST) - self._one_way.value
+        if self._queueing > ABSURD:
+            self._forget_base()
+
+    def _measure_capacity(self, now: float) -> None:
+        delivered = self._received.value
+        if self._queueing > self._target:
+            delivered = min(delivered, self._recent.value)
+        delivered /= 1 - min(self._loss.accepted, MAX_ACCEPTED)
+        self._proven.add(now, -delivered)
+        if self._queueing < EMPTY:
+            delivered = max(delivered, min(self._capacity, -PROVEN * self._proven.value))
+        self._capacity = max(self._least, delivered)
 
     @property
     def _target(self) -> float:
-        return TARGET
+        target = TARGET - TARGET_SLOPE * math.log2(self._capacity / TARGET_RATE)
+        return min(TARGET_MOST, max(TARGET_LEAST, target))
 
-    def _steer(self) -> None:
-        round_trip = self._rtt.value if self._rtt.value < math.inf else UNKNOWN_RTT
+    def _steer(self, now: float) -> None:
+        round_trip = self._round_trip.value if self._round_trip.value < math.inf else FIRST_RTT
+        silent = 0.0 if self._heard is None else min(self._interval, now - self._heard)
+        delay = max(self._queueing, 8 * self._in_flight / self._capacity - round_trip - silent)
         target = self._target
-        delay = max(self._queueing, 8 * self._in_flight / self._capacity - round_trip)
         if delay < target:
-            gain = min(PROBE, PROBE * (1 - delay / target))
+            gain = PROBE * min(1.0, 1 - delay / target)
         else:
-            gain = (target - delay) / DRAIN
+            gain = (target - delay) / (DRAIN + round_trip)
         wanted = min(self._capacity * (1 + gain), self._loss.ceiling)
         self._rate = min(self._most, max(self._least, wanted))
+
+    def _doubt(self, now: float) -> None:
+        """A longer route looks like a queue, but does not drain: then its delay is the new base."""
+        if self._queueing <= self._target or self._rate >= self._capacity:
+            self._stuck = None
+        elif self._stuck is None:
+            self._stuck = now, self._queueing
+        elif now - self._stuck[0] > STUCK_SECONDS:
+            if self._queueing > STUCK * self._stuck[1]:
+                self._forget_base()
+            self._stuck = None
+
+    def _forget_base(self) -> None:
+        self._one_way, self._round_trip = WindowedMin(BASE_SECONDS), WindowedMin(BASE_SECONDS)
+        self._queueing = 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -57,7 +57,7 @@ class FrameEncoder:
         seed: int = 0,
         room: int = payload_room(),
         overhead: int = DATA_OVERHEAD,
-        worth: Callable[[EncodedFrame, object, object], Sequence[float]] | None = None,
+        worth: bool = False,
     ) -> None:
         pixels = encoder.format.width * encoder.format.height
         low, high = HISTORY_FRAMES
@@ -98,8 +98,8 @@ class FrameEncoder:
                 encoded, after, q = self._encode(frame, self._q.fitting(True), intra, news.loss)
                 bits = self.size_bits(encoded)
             self._q.update(intra, q, bits)
-        if self._worth is not None:
-            encoded = replace(encoded, worth=tuple(self._worth(encoded, before, after)))
+        if self._worth:
+            encoded = replace(encoded, worth=self._encoder.worth(encoded, before, after))
         self._encode_time += 0.1 * (self._clock() - start - self._encode_time)
         self.reference.sent(encoded, after)
         if self._refresher is not None:

@@ -99,12 +99,13 @@ class AdaptiveFec:
     """Chooses the plan that costs the least, in dB: its bits, and what stays lost. Often that is no parity at all.
 
     retransmit: lost packets are sent again where they can still be in time, so parity has to better that.
-    share, window: of the plan in force; share 0: none. cost: its dB when it was last looked at.
+    share, window: of the plan in force; share 0: none. cost: its dB when it was last looked at. loss: share of
+    the datagrams lost then.
     """
 
     def __init__(self, retransmit: bool = True) -> None:
         self.history = LossHistory()
-        self.share, self.window, self.cost = 0.0, 1, 0.0
+        self.share, self.window, self.cost, self.loss = 0.0, 1, 0.0, 0.0
         self._retransmit = retransmit
         self._owed = 0.0
         self._packets = 0.0
@@ -129,13 +130,13 @@ class AdaptiveFec:
         self._owed += self.share * packets
         parity = int(self._owed + 1e-9)
         self._owed -= parity
-        return Plan("streaming" if self.window > 1 else "block", parity, self.window)
+        return Plan("streaming" if self.window > 1 else "block", parity, self.window, self.loss)
 
     def _choose(self, packets: int, slack: int, again: bool) -> None:
         pattern = self.history.pattern
         if len(pattern) < ENOUGH:
             return
-        loss = float(pattern.mean())
+        self.loss = loss = float(pattern.mean())
 
         def cost(share: float, window: int) -> float:
             left = still_lost(pattern, packets, share, window, slack)

@@ -113,7 +113,7 @@ class Flow:
 
     def queue_packet(self, packet: Packet) -> None:
         """A control packet, before everything else."""
-        self._push(packet.KIND, packet.body(), urgent=True)
+        self._push(packet.KIND, packet.body(), urgent=True, name="control")
 
     def next_datagram(self, now: float) -> bytes | None:
         """A datagram that may leave now."""

@@ -12,11 +12,11 @@ from pathlib import Path
 from lrae import codec
 from lrae.cli import Parser, format_address, parse_address, run_main
 from lrae.codec.types import IMPUTE, LAYOUTS, MAX_PACKETS, Q_LEVELS
-from lrae.codec.utility import utility
 from lrae.codec.wire import DATA_HEADER, Config, payload_room
 from lrae.codec.wire.keys import NoKey, read_key
 from lrae.console import Display
 from lrae.errors import ConfigError
+from lrae.metrics import Metrics, served
 from lrae.sender.congestion import AdaptiveRate, FixedRate
 from lrae.sender.encoding import FrameEncoder
 from lrae.sender.fec_fixed import FixedFec
@@ -77,14 +77,14 @@ def parse_bitrate(text: str) -> int:
     return rate
 
 
-def parse_fec(text: str) -> FecPolicy | None:
+def parse_fec(text: str, retransmit: bool = True) -> FecPolicy | None:
     """ "auto", "none", "block:25", "streaming:50". Raises ConfigError."""
     match = re.fullmatch(r"(block|streaming):([0-9]{1,3})%?", text)
     if match and 1 <= int(match[2]) <= MAX_PARITY:
         return FixedFec(match[1], int(match[2]) / 100, STREAMING_WINDOW if match[1] == "streaming" else 1)
     if text not in ("auto", "none"):
         raise ConfigError(f"--fec {text!r}: auto, none, block:PERCENT or streaming:PERCENT (1 to {MAX_PARITY})")
-    return AdaptiveFec() if text == "auto" else None
+    return AdaptiveFec(retransmit) if text == "auto" else None
 
 
 def check_numbers(args: argparse.Namespace) -> None:
@@ -124,8 +124,9 @@ async def send(args: argparse.Namespace, source: Source) -> int:
         impute=args.impute,
     )
     horizon = 0.0 if not live else LONGEST_QUEUE if adaptive else QUEUE_SECONDS if rate else 0.8 / fps
-    policy = parse_fec(args.fec if live or args.fec != "auto" else "none")
-    flow = Flow(stream, Pacer(controller.rate, horizon), controller, policy, live and not args.no_retransmit)
+    retransmit = live and not args.no_retransmit
+    policy = parse_fec(args.fec if live or args.fec != "auto" else "none", retransmit)
+    flow = Flow(stream, Pacer(controller.rate, horizon), controller, policy, retransmit)
     session = SenderSession(config, flow, keys, loop.time())
     q = RateControl(controller.rate, fps, pixels) if rate or adaptive else args.q
     overhead = keys.session(b"", b"", stream, "sender").overhead
@@ -137,7 +138,7 @@ async def send(args: argparse.Namespace, source: Source) -> int:
         1 / fps if live else None,
         room=payload_room(overhead, parity=policy is not None),
         overhead=overhead + DATA_HEADER,
-        worth=lambda encoded, before, after: utility(encoded, before, after).quality,
+        worth=policy is not None or retransmit,
     )
     with Display(args.quiet) as display:
         for note in source.notes:
@@ -146,7 +147,8 @@ async def send(args: argparse.Namespace, source: Source) -> int:
         stats = StatsFile(args.stats)
         program = Program(session, frames, source, live, display, stats, format_address(address))
         try:
-            return await program.run(open_socket(address, listen=False))
+            async with served(args.metrics, Metrics("sender", program.collect)):
+                return await program.run(open_socket(address, listen=False))
         finally:
             stats.close()
 

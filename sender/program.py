@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from lrae.codec.types import EncodedFrame, Frame
 from lrae.console import Display
 from lrae.errors import LraeError
+from lrae.metrics import LastMinute, Metrics
 from lrae.sender.encoding import FrameEncoder
 from lrae.sender.events import Connected, Disconnected, Ended, Notice, Refused
 from lrae.sender.reading import FrameReader
@@ -52,6 +53,7 @@ class Program:
         self._ended: Ended | None = None
         self._frames = self._intra = self._dropped = self._q = 0
         self._first = self._last = 0.0
+        self._recent_encode = LastMinute()
 
     async def run(self, sock: socket.socket) -> int:
         """Until the source, the user or the receiver ends it; returns the exit code. Raises LraeError."""
@@ -150,6 +152,7 @@ class Program:
         self._last, self._q = now, header.q
         self._frames += 1
         self._intra += header.intra
+        self._recent_encode.add(seconds, now)
         self._stats.write(
             "sent",
             time=now + self._unix,
@@ -170,6 +173,31 @@ class Program:
             fec=flow.plan.scheme,
             parity=flow.plan.parity,
         )
+
+    def collect(self, metrics: Metrics) -> None:
+        """Brings the metrics up to date."""
+        session, flow = self._session, self._session.flow
+        metrics.set("lrae_sender_connected", session.connected)
+        for unit in ("packets", "bytes"):
+            for kind in ("data", "parity", "retransmit", "control"):
+                metrics.set(f"lrae_sender_{unit}_total", flow.sent[kind, unit], kind=kind)
+        dropped = self._dropped + self._reader.dropped
+        fates = {"sent": self._frames, "skipped": self._encoder.skipped, "dropped": dropped}
+        for fate, count in fates.items():
+            metrics.set("lrae_sender_frames_total", count, fate=fate)
+        metrics.set("lrae_sender_replayed_frames_total", self._encoder.replayed)
+        for reason, count in session.counts.items():
+            metrics.set("lrae_sender_drops_total", count, reason=reason)
+        metrics.set("lrae_sender_rtt_seconds", flow.acks.rtt)
+        metrics.set("lrae_sender_loss_ratio", flow.acks.loss)
+        metrics.set("lrae_sender_rate_bits_per_second", flow.controller.rate)
+        metrics.set("lrae_sender_target_bits_per_second", flow.target)
+        metrics.set("lrae_sender_q", self._q if self._frames else None)
+        metrics.set("lrae_sender_queue_packets", flow.queued)
+        metrics.set("lrae_sender_queue_seconds", flow.queue_seconds)
+        data = flow.sent["data", "bytes"]
+        metrics.set("lrae_sender_fec_overhead_ratio", flow.sent["parity", "bytes"] / data if data else None)
+        metrics.set_quantiles("lrae_sender_encode_seconds", self._recent_encode, self._loop.time())
 
     async def _show_status(self) -> None:
         session, flow = self._session, self._session.flow

@@ -321,7 +321,10 @@ class SenderSession:
         self._events.append(event)
 
     def _say(self, packet: Packet) -> None:
-        self._out.append(seal_packet(packet, self._handshake))
+        data = seal_packet(packet, self._handshake)
+        self.flow.sent["control", "packets"] += 1
+        self.flow.sent["control", "bytes"] += len(data)
+        self._out.append(data)
 
 
 def unwrap16(value: int, near: int) -> int:

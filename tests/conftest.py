@@ -40,6 +40,9 @@ class FakeCodec:
     def state_after(self, state, encoded, received):
         return self._apply(state, encoded.header, {i: encoded.meta[i] for i in received})
 
+    def worth(self, encoded, before, after):
+        return tuple(float(len(payload)) for payload in encoded.payloads)
+
     def picture(self, state, time=0.0):
         half = np.full(((state.shape[0] + 1) // 2, (state.shape[1] + 1) // 2), 128, np.uint8)
         return Frame(state.clip(0, 255).astype(np.uint8), half, half, time)
