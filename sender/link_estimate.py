@@ -50,7 +50,7 @@ class LossJudge:
 
     When loss rises although no queue is seen, the rate is held under `ceiling`, TEST times what arrived, for one
     window. If the loss stays, it is not the sender's doing: it becomes `accepted`, and the ceiling goes. If it
-    goes, a short queue was overflowing: the ceiling stays and grows by GROWTH a second until loss comes back.
+    goes, a short queue was overflowing: the ceiling stays, and grows faster and faster until loss comes back.
     (In the spirit of libwebrtc's LossBasedBweV2, which fits an inherent loss beside the bandwidth.)
     """
 
@@ -58,13 +58,14 @@ class LossJudge:
     PACKETS = 30  # in a window, at least
     MARGIN = 0.03  # loss beyond what is accepted, and beyond what chance explains (2 sigma)
     TEST = 0.85
-    GROWTH = 0.05
+    GROWTH = 0.1  # of the ceiling a second, twice as much after each window without new loss
     FORGET = 0.25  # how far accepted loss sinks with each window that had less
 
     def __init__(self) -> None:
         self.accepted = 0.0
         self.ceiling = math.inf  # bit/s
         self._testing = False
+        self._growth = self.GROWTH
         self._suspect = 0.0  # loss that started the test
         self._begin(-math.inf)
 
@@ -99,6 +100,9 @@ class LossJudge:
             self.ceiling = self.TEST * 8 * self._bytes / span
         elif loss < self.accepted:
             self.accepted += self.FORGET * (loss - self.accepted)
-        if not self._testing:
-            self.ceiling *= 1 + self.GROWTH * span
+        if self._testing:
+            self._growth = self.GROWTH
+        else:
+            self.ceiling *= 1 + self._growth * span
+            self._growth = min(2 * self._growth, 1.0)
         self._begin(now)
