@@ -54,7 +54,7 @@ _OPTIONS = (
         "rate",
         lambda text, _: parse_rate(text),
         "RATE",
-        "kbit/s, unlimited, mahimahi:FILE, or trace:FILE (lines of: end of step in s, Mbit/s)",
+        "kbit/s, unlimited, mahimahi:FILE, trace:FILE (lines of: end of step in s, Mbit/s), or alphartc:FILE (JSON)",
     ),
     _Option("queue", "queue_bytes", _whole, "BYTES", "drop-tail queue in front of a limited rate"),
 )

@@ -1,5 +1,6 @@
 """Capacities against departures worked out by hand, and the files they are read from."""
 
+import json
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from lrae.channel.rate import (
     RateTrace,
     Unlimited,
     parse_rate,
+    read_alphartc_trace,
     read_mahimahi_trace,
     read_rate_trace,
 )
@@ -194,6 +196,62 @@ def test_any_file_content_is_a_working_capacity_or_a_trace_error(tmp_path_factor
         server = capacity.server()
         times = [server.depart(0, 1500) for _ in range(3)]
         assert all(a <= b for a, b in pairwise(times)) and times[0] >= 0
+
+
+def alphartc(steps):
+    return json.dumps({"uplink": {"trace_pattern": steps}})
+
+
+def test_alphartc_steps_have_kilobits_and_milliseconds(tmp_path):
+    file = tmp_path / "t.json"
+    file.write_text(alphartc([{"duration": 200, "capacity": 2.4, "loss": 0.5}, {"duration": 100.5, "capacity": 800}]))
+    trace = parse_rate(f"alphartc:{file}")
+    assert (trace.ends_ns, trace.bits_per_s) == ((200 * MS, 300_500_000), (2400, 800_000))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "not JSON with uplink.trace_pattern"),
+        ("[" * 100_000, "not JSON with uplink.trace_pattern"),
+        ("[1]", "not JSON with uplink.trace_pattern"),
+        ('{"uplink": {}}', "not JSON with uplink.trace_pattern"),
+        (alphartc([]), "not a list of steps"),
+        (alphartc({"duration": 1}), "not a list of steps"),
+        (alphartc([7]), "step 1: expected numbers"),
+        (alphartc([{"duration": 10, "capacity": 5}, {"duration": 10}]), "step 2: expected numbers"),
+        (alphartc([{"duration": 10, "capacity": True}]), "step 1: expected numbers"),
+        (alphartc([{"duration": 0, "capacity": 5}]), "step 1: 0 ms at 5 kbit/s is out of range"),
+        (alphartc([{"duration": 10, "capacity": float("nan")}]), "step 1: 10 ms at nan"),
+        (alphartc([{"duration": 200, "capacity": 8_039_999}]), "is it in bit/s"),
+        (alphartc([{"duration": 10, "capacity": 0}]), "no capacity at all"),
+    ],
+)
+def test_bad_alphartc_traces_are_named_with_their_step(tmp_path, content, message):
+    file = tmp_path / "bad.json"
+    file.write_text(content)
+    with pytest.raises(TraceError, match=message) as caught:
+        read_alphartc_trace(str(file))
+    assert str(file) in str(caught.value)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["duration", "capacity"]), inner),
+    max_leaves=8,
+)
+
+
+@given(JSON)
+def test_any_alphartc_steps_are_a_working_capacity_or_a_trace_error(tmp_path_factory, steps):
+    file = tmp_path_factory.mktemp("any") / "t"
+    file.write_text(alphartc(steps))
+    try:
+        server = read_alphartc_trace(str(file)).server()
+    except TraceError:
+        return
+    times = [server.depart(0, 1500) for _ in range(3)]
+    assert all(a <= b for a, b in pairwise(times)) and times[0] >= 0
 
 
 @pytest.mark.parametrize("text", ["", "fast", "-1", "0", "nan", "inf", "1e12", "mahimahi", "fixed:3"])
