@@ -16,7 +16,7 @@ REORDER_FLOOR = 0.015  # seconds
 REORDER_DECAY = 0.995  # per frame: halves in about 140
 OFFSET_WINDOW = 5.0  # seconds; the path's delay is the least of the last one to two windows
 MENDABLE = 4  # frames released last whose late packets still count: as many decoder passes mending may cost
-MEND_WITHIN = 0.1  # seconds from release
+MEND_WITHIN = 0.05  # seconds from release; half a round trip later the sender reckons with the loss: a mend harms
 MEND_PAUSE = 0.01  # seconds without another late packet: the frame is mended once, with all of them
 
 
@@ -38,7 +38,8 @@ class ReadyFrame:
 
 @dataclass
 class _Frame:
-    """counter: of the packet that came first. passed: when and with which counter a later frame's first packet came."""
+    """counter: of the packet that came first. passed: when and with which counter a later frame's first packet came.
+    cut: how many packets are sent of it, if not all."""
 
     header: FrameHeader | None
     capture: float  # microseconds, unbounded
@@ -49,10 +50,11 @@ class _Frame:
     payloads: dict[int, bytes] = field(default_factory=dict)
     passed: tuple[float, int | None] | None = None
     released: float = 0.0
+    cut: int | None = None
 
     @property
     def complete(self) -> bool:
-        return self.header is not None and len(self.payloads) == self.header.packets
+        return self.header is not None and len(self.payloads) >= (self.cut or self.header.packets)
 
 
 class MinimumOffset:
@@ -143,6 +145,7 @@ class JitterBuffer:
             return "duplicate"
         frame.payloads[packet.index] = packet.payload
         frame.wait = max(frame.wait, packet.wait_seconds)
+        frame.cut = packet.index + 1 if packet.last else frame.cut
         if self._in_order(frame, counter):
             frame.latest = now
         self._learn_reorder(frame, now, counter)
