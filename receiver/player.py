@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from lrae import codec
 from lrae.codec.types import DecodedFrame, VideoFormat
 from lrae.codec.wire import Config
 from lrae.errors import ModelError, SinkError
 from lrae.receiver.draw import draw
-from lrae.receiver.jitter import MENDABLE, ReadyFrame
+from lrae.receiver.jitter import ReadyFrame
+from lrae.receiver.mending import MendingDecoder
 from lrae.receiver.sink import VIDEO_SUFFIXES, Sink, check_sink, open_sink
 
 DEFAULT_MODEL = "m"
@@ -55,9 +54,7 @@ class Player:
 
             self._labeller = Labeller(classifier)
         self._sinks: list[Sink] = []
-        self._decoder = None
-        self._state: Any = None
-        self._past: deque[tuple[Any, ReadyFrame]] = deque(maxlen=MENDABLE)  # (state before it, frame)
+        self._decoder: MendingDecoder | None = None
         self._seconds, self._budget = 0.0, 0.0  # that a frame takes; that mending may take
 
     def warm_up(self) -> None:
@@ -82,49 +79,31 @@ class Player:
                 f"the weights of {config.model!r} differ: "
                 f"sender {config.model_hash}, receiver {decoder.model_hash}"
             )
-        self._decoder, self._state = decoder, decoder.initial_state()
-        self._past.clear()
+        self._decoder = MendingDecoder(decoder)
         self._budget = float(1 / config.format.fps) if config.realtime else float("inf")
         if self._labeller:
             self._labeller.start(config.format)
 
     def decode(self, frame: ReadyFrame) -> Shown:
         """Decodes what arrived, and labels it."""
-        if self._past and self._past[-1][1].number != frame.number - 1:
-            self._past.clear()
-        self._past.append((self._state, frame))
         start = time.perf_counter()
-        decoded, self._state = self._decoder.decode(self._state, frame.header, frame.payloads, frame.capture)
+        decoded = self._decoder.decode(frame)
         seconds = time.perf_counter() - start
         self._seconds += SMOOTH * (seconds - self._seconds)
         label = confidence = None
         if self._labeller:
-            label, confidence = self._labeller.look(self._state, frame.capture)
+            label, confidence = self._labeller.look(self._decoder.state, frame.capture)
         packets = frame.header.packets if frame.header else "?"
         info = f"frame {frame.number}, {len(frame.payloads)} of {packets} packets"
         return Shown(decoded, seconds, label, confidence, info)
 
-    def mend(self, frames: Sequence[ReadyFrame]) -> list[tuple[int, frozenset[int]]]:
-        """Makes the state what it would be had these frames been what they are now when they were decoded: decodes
-        them and all since once more, for nobody to see.
-
-        Returns (number, payloads used) of those that were; none where they are too far back, or where that would take
-        longer than one frame interval of a stream in real time.
+    def mend(self, frames: Sequence[ReadyFrame]) -> dict[int, frozenset[int]]:
+        """Mends the state (receiver/mending.py) for nobody to see, unless that would take longer than one frame
+        interval of a stream in real time. Returns the payloads used, by number, of the frames mended.
         """
-        now = {frame.number: frame for frame in frames}
-        first = next((at for at, (_, frame) in enumerate(self._past) if frame.number in now), None)
-        if first is None or (len(self._past) - first) * self._seconds > self._budget:
-            return []
-        state, used = self._past[first][0], []
-        for at in range(first, len(self._past)):
-            frame = self._past[at][1]
-            frame = now.get(frame.number, frame)
-            self._past[at] = state, frame
-            decoded, state = self._decoder.decode(state, frame.header, frame.payloads, frame.capture)
-            if frame.number in now:
-                used.append((frame.number, decoded.used))
-        self._state = state
-        return used
+        if self._decoder.passes(frames) * self._seconds > self._budget:
+            return {}
+        return self._decoder.mend(frames)
 
     def open(self, video: VideoFormat) -> None:
         """Opens the outputs, unless they are. Raises SinkError."""
