@@ -75,7 +75,8 @@ class EncodeHints:
 
 @dataclass(frozen=True, eq=False)
 class EncodedFrame:
-    """payloads: K byte strings, each decodes alone given the frame's side information. meta: for state_after.
+    """payloads: K byte strings, each decodes alone given the frame's side information; empty ones are not sent (a tail
+    that was cut off to keep the rate). meta: for state_after.
 
     worth: of each packet, what losing it would cost, in any unit (lrae.codec.utility); None: not known.
     """
@@ -86,6 +87,11 @@ class EncodedFrame:
     meta: object = None
     timing: dict[str, float] = field(default_factory=dict)  # seconds per stage
     worth: tuple[float, ...] | None = None
+
+    @property
+    def sent(self) -> frozenset[int]:
+        """Indices of the packets that are sent."""
+        return frozenset(index for index, payload in enumerate(self.payloads) if payload)
 
 
 @dataclass(frozen=True, eq=False)

@@ -202,7 +202,8 @@ class JitterBuffer:
         for other, frame in self._pending.items():
             if other < number and frame.passed is None:
                 frame.passed = now, counter
-        return _Frame(packet.header, capture, now, now, counter, passed=self._overtaken(number))
+        passed = self._overtaken(number)
+        return _Frame(packet.header, capture, passed[0] if passed else now, now, counter, passed=passed)
 
     def _overtaken(self, number: int) -> tuple[float, int | None] | None:
         """When, and by which counter, a frame that is not pending was."""
@@ -223,7 +224,7 @@ class JitterBuffer:
         if self._pending:
             number = min(self._pending)
             later = self._pending[number]
-            missed = (number - self.next) * self._step(self.next) * 1e-6 if self._realtime else 0.0
+            missed = max(0.0, (number - self.next) * self._step(self.next) * 1e-6) if self._realtime else 0.0
             hopeless = self._overtaken(self.next)[0] + max(self.reorder, later.wait)
             return min(self._deadline(later) - missed, hopeless)
         if self._end is not None and 0 < self._end[0] - self.next <= MAX_GAP:

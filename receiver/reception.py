@@ -40,6 +40,7 @@ class Reception:
         self._undecided: deque[float] = deque()  # when frames went to the shell that it has not decoded yet
         self._overloaded = False
         self._fated = 0  # unbounded number of the newest fate
+        self._mended_at = -MAX_REPORTED  # newest fate when a frame was decoded again: the sender must not miss that
         self._number = 0  # unbounded number of the newest frame heard of
         self._packets = self._shown = self._partial = self._lost = 0
         self._feedback_at, self._feedback_last = now, float("-inf")
@@ -119,7 +120,7 @@ class Reception:
         """A frame of mend(), or one after it, has been decoded once more."""
         if 0 <= self._fated - number < len(self._fates):
             self._fates[self._fated - number] = bitmap(used)
-            self._feedback_at = now
+            self._feedback_at, self._mended_at = now, self._fated
 
     def watch_load(self, now: float) -> None:
         """A decoder that is too slow gets no more until it has caught up."""
@@ -150,7 +151,8 @@ class Reception:
             return None
         self._feedback_last = now
         self._feedback_at = now + (FEEDBACK_WAITING if self._buffer.wants_intra else FEEDBACK_IDLE)
-        named = list(self._fates)[: REPORTED_CLEAN if self._arrivals.loss < CLEAN else MAX_REPORTED]
+        few = self._arrivals.loss < CLEAN and self._fated > self._mended_at + MAX_REPORTED
+        named = list(self._fates)[: REPORTED_CLEAN if few else MAX_REPORTED]
         return Feedback(
             self._config.stream,
             intra_wanted=self._buffer.wants_intra and not self._overloaded,

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from lrae.codec.api import Encoder
-from lrae.codec.types import MAX_PACKETS, TILES, EncodedFrame, EncodeHints, Frame
+from lrae.codec.types import MAX_PACKETS, PROGRESSIVE, TILES, EncodedFrame, EncodeHints, Frame
 from lrae.codec.wire import DATA_OVERHEAD, payload_room
 from lrae.codec.wire.serial import wrap
 from lrae.errors import ConfigError
@@ -27,6 +27,7 @@ PATIENCE = 16  # frames without news after which tiles are refreshed
 MAX_EXPOSED = 12  # frames that a loss spoils, at most, in what spare motion is worth
 TOO_BIG = 1.5  # an intra frame this many times over its target is encoded again
 MAX_INTERVAL = 0.5  # seconds; a longer pause between frames saves up no more bits
+TOO_LONG = 1.15  # an inter frame of the layout progressive is cut to this many times its target
 COARSER = 6  # steps of q, where a frame does not fit MAX_PACKETS packets
 MAX_CREDIT = 1.0  # seconds of computing time that may be saved up for a replay
 MIN_SHARE = 0.1  # of the time: replays get it however slow the encoder is
@@ -37,7 +38,8 @@ class FrameEncoder:
     """An Encoder with its reference tracker and its q: a number, or a RateControl that chooses one.
 
     interval: seconds of computing per frame that replays have to fit in, beside encoding; None: no limit.
-    clock: seconds, to measure computing time with. skipped: frames left out to keep the rate.
+    clock: seconds, to measure computing time with. skipped: frames left out to keep the rate. cut: frames of the layout
+    progressive whose last packets were left out for it.
     replayed: frames decoded again because the receiver had not got all of them.
     reference: what is known of the receiver.
     patience: frames without news after which tiles are coded without prediction where damage is to be expected (layout
@@ -61,7 +63,7 @@ class FrameEncoder:
     ) -> None:
         pixels = encoder.format.width * encoder.format.height
         low, high = HISTORY_FRAMES
-        self.skipped = self.replayed = 0
+        self.skipped = self.replayed = self.cut = 0
         self._encoder = encoder
         self._q = q
         self._packets, self._layout = packets, layout
@@ -97,7 +99,9 @@ class FrameEncoder:
                 self._q.learn(True, q, bits)
                 encoded, after, q = self._encode(frame, self._q.fitting(True), intra, news.loss)
                 bits = self.size_bits(encoded)
-            self._q.update(intra, q, bits)
+            if encoded.header.layout == PROGRESSIVE and not intra:
+                encoded, after = self._cut(encoded, after, before, TOO_LONG * self._q.target(False))
+            self._q.update(intra, q, bits, self.size_bits(encoded))
         if self._worth:
             encoded = replace(encoded, worth=self._encoder.worth(encoded, before, after))
         self._encode_time += 0.1 * (self._clock() - start - self._encode_time)
@@ -112,7 +116,7 @@ class FrameEncoder:
 
     def size_bits(self, encoded: EncodedFrame) -> int:
         """Bits of a frame's UDP payloads, headers included."""
-        return 8 * sum(len(payload) + self._overhead for payload in encoded.payloads)
+        return 8 * sum(len(payload) + self._overhead for payload in encoded.payloads if payload)
 
     def _choose(self, intra: bool, interval: float, news: News) -> int | None:
         """q of the next frame, None: it is to be skipped."""
@@ -122,6 +126,21 @@ class FrameEncoder:
             self._q.bitrate = news.target
         q = self._q.choose(intra, interval)
         return None if news.queue > MAX_QUEUE and not intra else q
+
+    def _cut(self, encoded: EncodedFrame, after: object, before: object, bits: float) -> tuple[EncodedFrame, object]:
+        """(frame, state) without the packets at its end by which it exceeds `bits`; the first is always kept."""
+        room, kept = bits, 0
+        for payload in encoded.payloads:
+            room -= 8 * (len(payload) + self._overhead)
+            kept += room >= 0 or kept == 0
+            if room < 0:
+                break
+        if kept == len(encoded.payloads):
+            return encoded, after
+        payloads = encoded.payloads[:kept] + (b"",) * (len(encoded.payloads) - kept)
+        encoded = replace(encoded, payloads=payloads)
+        self.cut += 1
+        return encoded, self._encoder.state_after(before, encoded, encoded.sent)
 
     def _encode(self, frame: Frame, q: int, intra: bool, loss: float) -> tuple[EncodedFrame, object, int]:
         """(frame, state, q used). What does not fit its packets is tried as an intra frame, then coarser."""

@@ -26,8 +26,8 @@ FIRST_INTERVAL, MAX_INTERVAL = 1 / 30, 1.0  # seconds between frames: assumed at
 class FecPolicy(Protocol):
     """Says how much parity a frame gets."""
 
-    def plan(self, packets: int, rtt: float | None, deadline: float, interval: float) -> Plan:
-        """What to add to a frame of so many packets. rtt (None: not known), deadline, interval of frames: seconds."""
+    def plan(self, sizes: Sequence[int], rtt: float | None, deadline: float, interval: float) -> Plan:
+        """What to add to a frame of packets of so many bytes. rtt (None: not known), deadline, interval: seconds."""
 
     def observe(self, lost: Sequence[bool]) -> None:
         """The fate of the next datagrams, in the order of sending."""
@@ -91,19 +91,18 @@ class Flow:
             self._interval = min(MAX_INTERVAL, max(1e-3, capture - self._capture))
         self._capture = capture
         self._lead = min(self._lead + LEAD_RISE, now - capture)
-        rtt, header = self.acks.rtt, encoded.header
+        rtt, header, indices = self.acks.rtt, encoded.header, sorted(encoded.sent)
         if self._policy:
-            self.plan = self._policy.plan(header.packets, rtt, self.deadline, self._interval)
+            sizes = [len(encoded.payloads[i]) for i in indices]
+            self.plan = self._policy.plan(sizes, rtt, self.deadline, self._interval)
         again = self._retransmitter.wait(rtt, self._interval, self.deadline) if self._retransmitter else 0.0
         parity_wait = self._interval * (self.plan.window - 1) if self.plan.parity else 0.0
         wait = wait_stamp(max(again, parity_wait))
         stamp = capture_stamp(capture)
-        packets = [
-            DataPacket(self._stream, stamp, header, index, payload, wait)
-            for index, payload in enumerate(encoded.payloads)
-        ]
+        cut = indices[-1] if indices[-1] < header.packets - 1 else None
+        packets = [DataPacket(self._stream, stamp, header, i, encoded.payloads[i], wait, i == cut) for i in indices]
         bodies = [packet.body() for packet in packets]
-        worth = encoded.worth or (1.0,) * len(bodies)
+        worth = [encoded.worth[i] for i in indices] if encoded.worth else [1.0] * len(bodies)
         leave = capture + self._lead + self.deadline
         for body, value in zip(bodies, worth, strict=True):
             self._push(Kind.DATA, body, Lost(body, leave, value) if again else None)

@@ -66,10 +66,10 @@ class RateControl:
         seen = math.log2(max(bits, 1)) - (q - PRIOR_Q) * SLOPE
         self._bits_at_prior[intra] += weight * (seen - self._bits_at_prior[intra])
 
-    def update(self, intra: bool, q: int, bits: float) -> None:
-        """A frame at `q` was sent and took `bits`."""
+    def update(self, intra: bool, q: int, bits: float, sent: float | None = None) -> None:
+        """A frame at `q` took `bits`. sent: what was sent of it, if not all."""
         self._since_intra = 0 if intra else self._since_intra + 1
         self.learn(intra, q, bits, LEARN[True] if intra else max(LEARN[False], FIRST_LEARN / max(1, self._since_intra)))
         self._last = None if self._since_intra < 2 else q
         self._limit = q if intra else self._limit
-        self._debt += bits
+        self._debt += bits if sent is None else sent

@@ -28,7 +28,7 @@ class _Sent:
 
     @property
     def complete(self) -> frozenset[int]:
-        return frozenset(range(self.encoded.header.packets))
+        return self.encoded.sent
 
     @property
     def believed(self) -> frozenset[int]:
@@ -83,7 +83,7 @@ class ReferenceTracker:
         self._age += 1
         if encoded.header.intra:
             self.needs_intra, self._age = False, 0
-        self._frames.append(_Sent(encoded, after, frozenset(range(encoded.header.packets))))
+        self._frames.append(_Sent(encoded, after, encoded.sent))
         self.state, self.number = after, encoded.header.number
         if len(self._frames) > self._limit:
             self._known = self._known and self._settled > 0

@@ -14,7 +14,7 @@ import pytest
 from lrae.channel.config import LinkConfig
 from lrae.channel.link import Link
 from lrae.channel.loss import Bernoulli
-from lrae.codec.types import FrameHeader, VideoFormat
+from lrae.codec.types import PROGRESSIVE, FrameHeader, VideoFormat
 from lrae.codec.wire import ByeCode, Config, DataPacket, Hello, PlainEnvelope, parse_packet, seal_packet
 from lrae.codec.wire.keys import NoKey, SharedKey
 from lrae.codec.wire.serial import wrap
@@ -26,6 +26,7 @@ from lrae.sender.events import Connected, Ended
 from lrae.sender.fec_fixed import FixedFec
 from lrae.sender.flow import Flow
 from lrae.sender.pacer import Pacer
+from lrae.sender.rate import RateControl
 from lrae.sender.session import SenderSession
 
 FPS = 30
@@ -435,3 +436,15 @@ def test_a_sender_whose_address_changes_goes_on_with_a_key_at_once_and_without_a
         assert w.events[Connected] == calls
         assert w.exact()[-1] == 149
         assert w.ended == Ended(True)
+
+
+def test_a_frame_whose_tail_was_cut_off_is_whole_when_the_rest_is_here(world):
+    w = world(frames=60)
+    rate = RateControl(30 * 8 * 650, FPS, 32 * 16)
+    w.encoder = FrameEncoder(w.codec(w.video), rate, layout=PROGRESSIVE)
+    w.run(4)
+    assert w.ended == Ended(True)
+    assert w.encoder.cut > 30
+    assert len(w.shown) == 60 and max(w.delays) < 0.06, "nothing is waited for that was not sent"
+    assert w.encoder.replayed == 0
+    assert {len(d.used) for r, d in w.shown if not r.header.intra} <= {1, 2, 3}

@@ -11,7 +11,7 @@ from lrae.codec.wire.envelope import Kind
 from lrae.codec.wire.serial import wrap
 from lrae.errors import WireError
 
-# frame, capture time, layout|index, intra|K-1, q, distance of the reference, wait
+# frame, capture time, layout|index, intra|last|K-1, q, distance of the reference, wait
 _HEADER = struct.Struct("!IIBBBBB")
 DATA_HEADER = _HEADER.size  # 13 bytes
 MAX_REFERENCE = 255
@@ -24,7 +24,8 @@ class DataPacket:
 
     stream: 16-bit id. capture: 32-bit microseconds on the sender's clock. index: which of header.packets this is.
     wait: 0..255, for how long parity or a retransmission may still repair the frame after it was overtaken, in units of
-    2 ms. An inter frame's header.reference lies 1..255 frames back; an intra frame's is 0.
+    2 ms. last: packets with a higher index are not sent, the frame's tail was cut off. An inter frame's
+    header.reference lies 1..255 frames back; an intra frame's is 0.
     """
 
     KIND: ClassVar[Kind] = Kind.DATA
@@ -34,6 +35,7 @@ class DataPacket:
     index: int
     payload: bytes
     wait: int = 0
+    last: bool = False
 
     @property
     def wait_seconds(self) -> float:
@@ -49,7 +51,7 @@ class DataPacket:
             header.number,
             self.capture,
             header.layout << 6 | self.index,
-            header.intra << 7 | (header.packets - 1),
+            header.intra << 7 | self.last << 6 | (header.packets - 1),
             header.q,
             distance,
             self.wait,
@@ -63,8 +65,8 @@ class DataPacket:
             raise WireError("DATA is truncated")
         number, capture, index, packets, q, distance, wait = _HEADER.unpack_from(body)
         layout, index = index >> 6, index & 63
-        intra, packets = bool(packets >> 7), (packets & 127) + 1
-        if packets > 64 or index >= packets:
+        intra, last, packets = bool(packets >> 7), bool(packets & 64), (packets & 63) + 1
+        if index >= packets or (last and index == packets - 1):
             raise WireError(f"DATA has packet {index} of {packets}")
         if q >= Q_LEVELS:
             raise WireError(f"DATA has q {q}")
@@ -74,7 +76,7 @@ class DataPacket:
             raise WireError(f"DATA has reference distance {distance} and intra flag {intra}")
         reference = 0 if intra else wrap(number - distance)
         header = FrameHeader(number, intra, q, packets, layout, reference)
-        return cls(stream, capture, header, index, bytes(body[_HEADER.size :]), wait)
+        return cls(stream, capture, header, index, bytes(body[_HEADER.size :]), wait, last)
 
 
 def capture_stamp(seconds: float) -> int:

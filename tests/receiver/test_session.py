@@ -136,7 +136,7 @@ def test_feedback_names_the_payloads_that_were_decoded_and_not_those_that_arrive
 def test_the_last_frames_are_repeated_more_of_them_where_packets_are_lost(session, lost, named):
     start(session)
     told, counter = None, 0
-    for number in range(40):
+    for number in range(60):
         counter += 1 + (number * 0.3 % 1 < lost)
         now = 1 + number / 30
         feed(session, data(number), now, counter=counter)
