@@ -63,6 +63,7 @@ class ReceiverSession:
         self._stream: StreamStarted | None = None
         self._envelope: Envelope | None = None
         self._address: Hashable = None
+        self._counter = -1  # the newest of the session
         self._stats = Stats(0, 0, 0, 0, 0, 0, 0)
         self._media: Reception | None = None  # once the shell has accepted the stream
 
@@ -177,8 +178,9 @@ class ReceiverSession:
 
     def _on_config(self, config: Config, size: int, address: Hashable, now: float) -> str | None:
         if self._stream is not None and config.token == self._stream.config.token:
-            self._heard = now
-            if self._media is not None:
+            if self._media is None:
+                self._heard = now
+            else:  # does not count as heard: a replayed one must not keep a dead stream alive
                 self._media.report_soon(now)
             return None
         if bye := self._said(config.token):
@@ -194,7 +196,8 @@ class ReceiverSession:
             self._end("the sender has called again" if again else "another sender has taken over", False)
         self._tokens.use(config.token)
         self._past.pop((address, config.stream), None)
-        self._stream, self._address, self._heard = StreamStarted(config, address), address, now
+        self._stream, self._heard = StreamStarted(config, address), now
+        self._address, self._counter = address, -1
         self._envelope = self._keys.session(config.nonce, config.token, config.stream, "receiver")
         self._events.append(self._stream)
         return None
@@ -233,7 +236,9 @@ class ReceiverSession:
         self._heard = now
         self.received["packets"] += 1
         self.received["bytes"] += len(data)
-        if address != self._address:
+        newest = opened.counter > self._counter
+        self._counter = max(self._counter, opened.counter)
+        if newest and address != self._address:  # older ones do not say where the sender is now (RFC 9000, 9.3)
             self._notice("the sender's address has changed")
             self._address = address
         if self._media is None:

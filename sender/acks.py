@@ -67,7 +67,7 @@ class AckLog:
         arrived = _arrivals(packet, newest, self._arrival * 1e-6)
         for counter in arrived.keys() & self._given_up.keys():
             del self._given_up[counter]
-            self._patience *= WRONG
+            self._patience = min(MOST_COUNTERS / COUNTERS, WRONG * self._patience)
         fates = []
         for counter in [c for c in self._sent if c <= newest]:
             time = arrived.get(counter)
