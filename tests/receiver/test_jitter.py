@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -318,3 +319,33 @@ def test_skewed_clocks_a_clock_that_jumps_and_a_path_that_grows_longer_never_sta
     settled = [f.delay for _, f in out if f.number * INTERVAL > at + 2 * OFFSET_WINDOW + 1]
     assert len(settled) > 50
     assert min(settled) < 0.01 and max(settled) <= 0.16
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 10**6), st.booleans())
+def test_whatever_times_waits_and_counters_a_sender_claims_no_frame_waits_longer_than_the_deadline(seed, realtime):
+    rng = random.Random(seed)
+    buffer, now, first, tick = JitterBuffer(0.15, realtime), 1.0, {}, 1e-3
+
+    def check(at):
+        while frame := buffer.pop(at):
+            since = min(arrived for number, arrived in first.items() if number >= frame.number)
+            assert at <= since + 0.15 + tick + 1e-6
+            assert frame.delay >= 0
+        assert len(buffer._pending) <= MAX_GAP
+        for mended in buffer.mend(at):
+            assert mended.number < (buffer.next or 0)
+
+    for number in range(40):
+        for index in range(K):
+            if number == 0 or rng.random() < 0.6:
+                end, now = now + rng.expovariate(20), now + tick
+                while (due := buffer.due()) is not None and due <= end:
+                    now = max(now, due)
+                    check(now)
+                now = max(now, end)
+                seen = max(0, number - rng.choice((0, 0, 0, 1, 3)))
+                item = replace(packet(seen, index, wait=rng.choice((0, 20, 255))), capture=rng.getrandbits(32))
+                first.setdefault(seen, now)
+                buffer.add(item, now, rng.choice((None, number * K + index, rng.getrandbits(20))))
+                check(now)
