@@ -14,9 +14,9 @@ class FixedFec:
         self._scheme, self._share, self._window = scheme, share, window
         self._owed = 0.0
 
-    def plan(self, packets: int, rtt: float | None, deadline: float, interval: float) -> Plan:
-        """What to add to a frame of so many packets."""
-        self._owed += self._share * packets
+    def plan(self, sizes: Sequence[int], rtt: float | None, deadline: float, interval: float) -> Plan:
+        """What to add to a frame of so many packets; their sizes do not matter."""
+        self._owed += self._share * len(sizes)
         parity = int(self._owed + 1e-9)
         self._owed -= parity
         return Plan(self._scheme, parity, self._window)

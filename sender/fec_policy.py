@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from math import log2
+from math import inf, log2
 
 import numpy as np
 
@@ -18,6 +18,9 @@ EVERY = 64  # datagrams between two choices
 MARGIN = 0.1  # dB by which another plan must be better than the present one
 SHARES = (1 / 8, 1 / 6, 1 / 4, 1 / 3, 1 / 2, 3 / 4, 1)  # parity packets per packet
 WINDOWS = (1, 2, 3, 4, 6, 8)  # frames; 1: block
+FRAMES = 48  # whose sizes are remembered
+HEADERS = 52  # bytes of a DATA datagram beside the payload: DATA, envelope, UDP and IP
+PARITY_HEADERS = 64  # bytes of a PARITY datagram beyond the longest payload that it covers
 DELAY = 0.03  # seconds of the deadline that sending and decoding take
 # What the codec loses and the bits it costs at such shares of packets lost: docs/loss.md, mean of q 10 and q 22
 LOST = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 1.0)
@@ -26,7 +29,7 @@ EXTRA = (0.0, 0.027, 0.055, 0.114, 0.187, 0.265, 0.38, 0.519, 1.0)
 
 
 def price_of_bits(extra: float) -> float:
-    """dB: what 1 + extra times the bits would buy. 1 dB is worth 32 % (docs/benchmarks.md, the rate curve)."""
+    """What 1 + extra times the bits would buy, dB. 1 dB is worth 32 % (docs/benchmarks.md, the rate curve)."""
     return 2.5 * log2(1 + extra)
 
 
@@ -95,6 +98,31 @@ def still_lost(pattern: np.ndarray, packets: int, share: float, window: int, sla
     return (lost + debt) / (frames * packets)
 
 
+class FrameSizes:
+    """The packets of the last FRAMES frames: how many, and how much longer a parity packet is than they are."""
+
+    def __init__(self) -> None:
+        self._frames: deque[tuple[int, int, int]] = deque(maxlen=FRAMES)  # packets, bytes, longest
+
+    def add(self, sizes: Sequence[int]) -> None:
+        """The payloads of the next frame, in bytes."""
+        self._frames.append((len(sizes), sum(sizes), max(sizes, default=0)))
+
+    @property
+    def packets(self) -> int:
+        """Per frame, at least 1."""
+        return max(1, round(sum(count for count, _, _ in self._frames) / max(1, len(self._frames))))
+
+    def longer(self, window: int) -> float:
+        """The mean datagram of parity, as long as the longest packet of a window of frames, over that of media."""
+        counts, totals, longest = np.array(self._frames, float).reshape(-1, 3).T
+        if not counts.sum():
+            return 1.0
+        window = min(window, len(longest))
+        covered = np.lib.stride_tricks.sliding_window_view(longest, window).max(axis=1)
+        return float(covered.mean() + PARITY_HEADERS) / float(totals.sum() / counts.sum() + HEADERS)
+
+
 class AdaptiveFec:
     """Chooses the plan that costs the least, in dB: its bits, and what stays lost. Often that is no parity at all.
 
@@ -108,7 +136,7 @@ class AdaptiveFec:
         self.share, self.window, self.cost, self.loss = 0.0, 1, 0.0, 0.0
         self._retransmit = retransmit
         self._owed = 0.0
-        self._packets = 0.0
+        self._sizes = FrameSizes()
         self._fresh = 0  # datagrams since the last choice
         self._slack: int | None = None
 
@@ -117,37 +145,41 @@ class AdaptiveFec:
         self.history.add(lost)
         self._fresh += len(lost)
 
-    def plan(self, packets: int, rtt: float | None, deadline: float, interval: float) -> Plan:
-        """What to add to a frame of so many packets. Seconds: round trip, if known; deadline; between frames."""
-        self._packets += (packets - self._packets) * (0.1 if self._packets else 1.0)
+    def plan(self, sizes: Sequence[int], rtt: float | None, deadline: float, interval: float) -> Plan:
+        """What to add to a frame of packets of so many bytes. rtt (None: not known), deadline, interval: seconds."""
+        self._sizes.add(sizes)
         slack = min(MAX_WINDOW - 1, max(0, int((deadline - DELAY) / interval)))
         if slack != self._slack or (self._fresh >= EVERY and len(self.history) >= ENOUGH):
             again = self._retransmit and Retransmitter.wait(rtt, interval, deadline) > 0
-            self._choose(max(1, round(self._packets)), slack, again)
+            self._choose(slack, again)
             self._fresh, self._slack = 0, slack
         if not self.share:
             return Plan()
-        self._owed += self.share * packets
+        self._owed += self.share * len(sizes)
         parity = int(self._owed + 1e-9)
         self._owed -= parity
         return Plan("streaming" if self.window > 1 else "block", parity, self.window, self.loss)
 
-    def _choose(self, packets: int, slack: int, again: bool) -> None:
-        pattern = self.history.pattern
+    def _choose(self, slack: int, again: bool) -> None:
+        pattern, packets = self.history.pattern, self._sizes.packets
         if len(pattern) < ENOUGH:
             return
-        self.loss = loss = float(pattern.mean())
+        self.loss = float(pattern.mean())
+        longer = {window: self._sizes.longer(window) for window in WINDOWS if window <= slack + 1}
 
-        def cost(share: float, window: int) -> float:
+        def cost(share: float, window: int, most: float) -> float:
+            """dB; infinite where it must be more than `most`."""
+            bits = share * longer.get(window, inf)
+            if price_of_bits(bits) >= most:
+                return inf
             left = still_lost(pattern, packets, share, window, slack)
             resent = min(left, RESENT) if again else 0.0
-            return price_of_bits(share + resent) + price_of_loss(left - resent * (1 - loss))
+            return price_of_bits(bits + resent) + price_of_loss(left - resent * (1 - self.loss))
 
-        fits = self.window <= slack + 1
-        self.cost = cost(self.share, self.window) if fits else float("inf")
+        self.cost = cost(self.share, self.window, inf)
         best, choice = self.cost - MARGIN, None
-        for share, window in [(0.0, 1)] + [(s, w) for s in SHARES for w in WINDOWS if w <= slack + 1]:
-            if price_of_bits(share) < best and (found := cost(share, window)) < best:
+        for share, window in [(0.0, 1), *((share, window) for share in SHARES for window in longer)]:
+            if (found := cost(share, window, best)) < best:
                 best, choice = found, (share, window)
         if choice:
             (self.share, self.window), self.cost, self._owed = choice, best, 0.0

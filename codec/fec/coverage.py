@@ -7,17 +7,15 @@ from functools import lru_cache
 from math import comb
 
 
-def protect(packets: int, parity: int, window: int, worth: Sequence[float] | None) -> list[bool]:
+def protect(packets: int, parity: int, window: int, loss: float, worth: Sequence[float] | None) -> list[bool]:
     """Which of a frame's packets are covered.
 
     The most worthy s of them, s such that the worth expected to be recovered is the greatest: fewer packets
-    share the same parity, so each is recovered more surely. Losses are taken as independent and half as many as
-    the parity could repair at best, because that is about where parity is chosen. All where worth is None, or
-    where parity is not scarcer than packets.
+    share the same parity, so each is recovered more surely. Losses are taken as independent, of probability
+    `loss`. All where worth is None, or where parity is not scarcer than packets.
     """
     if worth is None or not 0 < parity < packets:
         return [True] * packets
-    loss = 0.5 * parity / (packets + parity)
     order = sorted(range(packets), key=lambda i: (-worth[i], i))
     best, most, total = packets, 0.0, 0.0
     for size, index in enumerate(order, 1):

@@ -49,10 +49,8 @@ class FecEncoder:
             raise ValueError("too many packets, or too long ones")
         if self._sent and number <= self._sent[-1].number:
             self._sent.clear()
-        if plan.scheme == "block":
-            kept = protect(len(packets), min(plan.parity, ROWS), 1, worth)
-        else:
-            kept = protect(len(packets), plan.parity, plan.window if plan.scheme == "streaming" else 1, worth)
+        window = plan.window if plan.scheme == "streaming" else 1
+        kept = protect(len(packets), plan.parity, window, plan.loss, worth)
         covered = [packet for packet, keep in zip(packets, kept, strict=True) if keep]
         bits = sum(1 << index for index, keep in enumerate(kept) if keep)
         frame = _Sent(number, bits, self._column, covered)

@@ -206,22 +206,21 @@ def test_no_plan_no_parity_and_an_empty_frame_is_fine():
 
 
 def test_parity_goes_to_the_packets_of_worth_where_it_is_scarce():
-    assert protect(4, 1, 1, None) == protect(4, 1, 1, [1, 1, 1, 1]) == [True] * 4
-    assert protect(4, 4, 1, [9, 0, 0, 0]) == [True] * 4
-    assert protect(8, 1, 1, [100, 1, 1, 1, 1, 1, 1, 1]) == [True] + [False] * 7
+    assert protect(4, 1, 1, 0.1, None) == protect(4, 1, 1, 0.1, [1, 1, 1, 1]) == [True] * 4
+    assert protect(4, 4, 1, 0.1, [9, 0, 0, 0]) == [True] * 4
+    assert protect(8, 1, 1, 0.1, [100, 1, 1, 1, 1, 1, 1, 1]) == [True] + [False] * 7
     stream = Stream()
     [parity] = stream.send(0, frame(random.Random(9), 8), Plan("block", 1), [1, 1, 1, 1, 1, 100, 1, 1])
     assert parity.covered == (1 << 5,)
     assert set(stream.receive({(0, 5), (0, 0)}, [parity])) == {(0, 5)}
 
 
-@given(st.integers(2, 20), st.integers(1, 8), seeds)
+@given(st.integers(2, 20), st.integers(1, 8), st.floats(0, 1), seeds)
 @settings(max_examples=50, deadline=None)
-def test_leaving_packets_out_never_lowers_the_worth_expected_to_be_recovered(packets, parity, seed):
+def test_leaving_packets_out_never_lowers_the_worth_expected_to_be_recovered(packets, parity, loss, seed):
     rng = np.random.default_rng(seed)
     worth = rng.exponential(size=packets) ** 3
-    kept = np.array(protect(packets, parity, 1, worth))
-    loss = 0.5 * parity / (packets + parity)
+    kept = np.array(protect(packets, parity, 1, loss, worth))
     expected = worth[kept].sum() * recovered(int(kept.sum()), parity, loss)
     assert kept.any() and worth[kept].min() >= worth[~kept].max(initial=0)
     assert expected >= worth.sum() * recovered(packets, parity, loss) * 0.999

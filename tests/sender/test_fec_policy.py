@@ -8,8 +8,19 @@ import pytest
 
 from lrae.channel.loss import GE_PRESETS, Bernoulli, GilbertElliott
 from lrae.codec.fec import MAX_WINDOW, FecDecoder, FecEncoder, Plan
-from lrae.sender.fec_policy import MEMORY, AdaptiveFec, LossHistory, price_of_bits, price_of_loss, still_lost
+from lrae.sender.fec_policy import (
+    HEADERS,
+    MEMORY,
+    PARITY_HEADERS,
+    AdaptiveFec,
+    FrameSizes,
+    LossHistory,
+    price_of_bits,
+    price_of_loss,
+    still_lost,
+)
 
+EVEN = 1000  # bytes of a packet where all are alike
 LONG, SHORT = dict(rtt=0.2, deadline=0.15, interval=1 / 30), dict(rtt=0.02, deadline=0.15, interval=1 / 30)
 
 
@@ -20,7 +31,7 @@ def pattern(model, count=MEMORY, seed=0):
 def chosen(model, packets=8, policy=None, **path):
     policy = policy or AdaptiveFec()
     policy.observe(pattern(model).tolist())
-    policy.plan(packets, **(path or LONG))
+    policy.plan([EVEN] * packets, **(path or LONG))
     return policy
 
 
@@ -69,7 +80,7 @@ def test_without_parity_everything_stays_lost_and_prices_rise():
 
 def test_no_parity_before_anything_is_known_nor_where_little_is_lost():
     policy = AdaptiveFec()
-    assert policy.plan(8, None, 0.15, 1 / 30) == Plan()
+    assert policy.plan([EVEN] * 8, None, 0.15, 1 / 30) == Plan()
     for model in (Bernoulli(0), Bernoulli(0.01), Bernoulli(0.02), GilbertElliott(0.002, 0.125, 0, 1)):
         assert chosen(model).share == 0
 
@@ -77,7 +88,7 @@ def test_no_parity_before_anything_is_known_nor_where_little_is_lost():
 def test_parity_where_many_single_packets_are_lost_and_no_retransmission_is_in_time():
     policy = chosen(Bernoulli(0.2))
     assert policy.share > 0 and policy.cost < price_of_loss(0.2) - 0.1
-    assert policy.plan(8, **LONG).parity == round(8 * policy.share)
+    assert policy.plan([EVEN] * 8, **LONG).parity == round(8 * policy.share)
 
 
 def test_no_parity_where_retransmission_does_it_for_less():
@@ -85,19 +96,32 @@ def test_no_parity_where_retransmission_does_it_for_less():
     assert chosen(Bernoulli(0.15), policy=AdaptiveFec(retransmit=False), **SHORT).share > 0
 
 
+def test_uneven_packets_make_parity_dearer():
+    sizes = FrameSizes()
+    for _ in range(4):
+        sizes.add([400, 600]), sizes.add([1000, 1000])
+    assert sizes.packets == 2
+    assert sizes.longer(1) == pytest.approx((800 + PARITY_HEADERS) / (750 + HEADERS))
+    assert sizes.longer(2) == pytest.approx((1000 + PARITY_HEADERS) / (750 + HEADERS))
+    policy = AdaptiveFec()
+    for number in range(48):
+        policy.plan([100] * 8 if number % 4 else [1000] * 8, **LONG)
+    assert chosen(Bernoulli(0.2), policy=policy).share == 0 < chosen(Bernoulli(0.2)).share
+
+
 def test_the_deadline_bounds_the_window():
     for deadline, most in ((0.04, 1), (0.1, 3), (0.15, 4), (5.0, MAX_WINDOW)):
         assert chosen(Bernoulli(0.2), rtt=9.0, deadline=deadline, interval=1 / 30).window <= most
     policy = chosen(Bernoulli(0.2))
     assert policy.window > 1
-    assert policy.plan(8, 0.2, 0.04, 1 / 30).window == 1
+    assert policy.plan([EVEN] * 8, 0.2, 0.04, 1 / 30).window == 1
 
 
 def test_the_choice_does_not_flap():
     policy, plans = AdaptiveFec(), []
     for lost in pattern(Bernoulli(0.12), 12_000, seed=3).reshape(-1, 10):
         policy.observe(lost.tolist())
-        policy.plan(8, **LONG)
+        policy.plan([EVEN] * 8, **LONG)
         plans.append((policy.share, policy.window))
     changes = sum(a != b for a, b in pairwise(plans))
     assert changes <= 6
@@ -107,14 +131,14 @@ def test_parity_goes_when_the_losses_end():
     policy = chosen(Bernoulli(0.2))
     assert policy.share > 0
     policy.observe([False] * MEMORY)
-    assert policy.plan(8, **LONG) == Plan()
+    assert policy.plan([EVEN] * 8, **LONG) == Plan()
 
 
 def test_a_share_is_kept_on_average():
     policy = AdaptiveFec()
     policy.share, policy.window = 1 / 8, 4
     policy._slack = 3
-    assert sum(policy.plan(3, **LONG).parity for _ in range(80)) == 30
+    assert sum(policy.plan([EVEN] * 3, **LONG).parity for _ in range(80)) == 30
 
 
 def test_bursts_are_measured():
