@@ -23,9 +23,9 @@ LATEST = 0.010  # seconds of arrivals that say how long the queue is
 BASE_SECONDS = 30.0  # a least delay older than this is forgotten: clocks skew, routes change
 PROVEN_SECONDS = 10.0  # what was delivered longer ago says nothing
 PROVEN = 1.5  # times what was delivered may be assumed
-STUCK_SECONDS = 1.0  # a queue that does not shrink in this time, sent less than is delivered, is none
-STUCK = 0.8  # to this part at least it has to shrink
-ABSURD = 10.0  # seconds of queueing: the receiver's clock was set
+STUCK_SECONDS = 0.25  # and a round trip: a queue that stays the same for so long while the rate is halved is none
+STUCK_LEAST, STUCK_MOST = 0.8, 1.25  # times what it was: the same
+SLACK = 0.1  # seconds by which a queue may seem longer than the whole round trip
 MAX_ACCEPTED = 0.8  # loss beyond this is not made up for
 MAX_IN_FLIGHT = 1 << 14  # datagrams
 FIRST_RTT, FIRST_INTERVAL = 0.1, 0.033  # seconds, before any is known
@@ -113,7 +113,7 @@ class AdaptiveRate:
         self._queueing = 0.0  # seconds
         self._interval = FIRST_INTERVAL  # seconds between reports, smooth
         self._heard: float | None = None  # when the last report came
-        self._stuck: tuple[float, float] | None = None  # since when, and with what queueing, we send too little
+        self._stuck: tuple[float, float, float] | None = None  # since when, queueing and capacity then
 
     @property
     def rate(self) -> float:
@@ -141,18 +141,18 @@ class AdaptiveRate:
         else:
             self._interval += 0.1 * (min(now - self._heard, MAX_INTERVAL) - self._interval)
         self._heard = now
-        self._measure_queue(arrived)
+        self._measure_queue(arrived, now)
         self._loss.judge(self._queueing > self._target, now)
         self._measure_capacity(now)
-        self._steer(now)
         self._doubt(now)
+        self._steer(now)
 
     def on_silence(self, now: float) -> None:
         self._stuck = None
         self._steer(now)
 
     def _take(self, acks: Sequence[Ack]) -> list[tuple[float, float]]:
-        """(arrival, one-way delay on unsynchronised clocks) of what arrived."""
+        """(arrival, one-way delay), on unsynchronised clocks, of what arrived."""
         arrived = []
         for ack in acks:
             self._loss.add(ack.sent, ack.size, ack.arrived is None)
@@ -165,10 +165,10 @@ class AdaptiveRate:
             self._in_flight -= self._flying.popleft()[1]
         return arrived
 
-    def _measure_queue(self, arrived: list[tuple[float, float]]) -> None:
-        latest = max(arrived)[0]
+    def _measure_queue(self, arrived: list[tuple[float, float]], now: float) -> None:
+        latest, delay = max(arrived)
         self._queueing = min(delay for at, delay in arrived if at > latest - LATEST) - self._one_way.value
-        if self._queueing > ABSURD:
+        if self._queueing > now - (latest - delay) + SLACK:  # the receiver's clock was set
             self._forget_base()
 
     def _measure_capacity(self, now: float) -> None:
@@ -199,14 +199,16 @@ class AdaptiveRate:
         self._rate = min(self._most, max(self._least, wanted))
 
     def _doubt(self, now: float) -> None:
-        """A longer route looks like a queue, but does not drain: then its delay is the new base."""
-        if self._queueing <= self._target or self._rate >= self._capacity:
+        """A longer route looks like a queue, but neither drains nor grows whatever the rate: a new base."""
+        if self._queueing <= self._target:
             self._stuck = None
-        elif self._stuck is None:
-            self._stuck = now, self._queueing
-        elif now - self._stuck[0] > STUCK_SECONDS:
-            if self._queueing > STUCK * self._stuck[1]:
-                self._forget_base()
+            return
+        since, queueing, capacity = self._stuck or (now, self._queueing, self._capacity)
+        if not STUCK_LEAST * queueing <= self._queueing <= STUCK_MOST * queueing:
+            since, queueing, capacity = now, self._queueing, self._capacity
+        self._stuck = since, queueing, capacity
+        if now - since > STUCK_SECONDS + self._round_trip.value and self._capacity < capacity / 2:
+            self._forget_base()
             self._stuck = None
 
     def _forget_base(self) -> None:
