@@ -13,7 +13,7 @@ from rich.console import Console
 
 from lrae.cli import Parser, run_main
 from lrae.errors import ConfigError, SinkError
-from lrae.experiments import actions, fec, loss_cli, rd, soak, speed, wire_speed
+from lrae.experiments import actions, congestion, fec, loss_cli, rd, soak, speed, wire_speed
 from lrae.experiments.anchors import ANCHORS, CRFS, DEFAULT_ANCHORS
 from lrae.experiments.arguments import count, levels, names_of, sizes
 from lrae.experiments.clips import find_clips
@@ -51,6 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--q", type=levels, default=(32,), help="one q (default 32)")
     sub.add_argument("--sizes", type=sizes, default=speed.SIZES, help="default 448x256,640x360,1280x720")
     loss_cli.add_commands(commands, common)
+    congestion.add_command(commands)
     fec.add_command(commands)
     actions.add_command(commands)
     wire_speed.add_command(commands)
