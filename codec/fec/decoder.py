@@ -34,12 +34,13 @@ class Recovered(NamedTuple):
 
 @dataclass(eq=False, slots=True)
 class _Equation:
-    """A parity packet some of whose packets are missing. number: its newest frame. coefficients: by key, of what
-    it covers. missing: of these keys.
+    """A parity packet some of whose packets are missing. number: its newest frame. keys: of what it covers;
+    coefficients: a byte for each. missing: of these keys.
     """
 
     number: int
-    coefficients: dict[int, int]
+    keys: list[int]
+    coefficients: bytes
     payload: bytes
     missing: set[int]
 
@@ -77,25 +78,24 @@ class FecDecoder:
         if parity.number < self._before:
             self.counts["late"] += 1
             return []
-        name = (parity.number, parity.code, parity.row, parity.base)
-        origin = parity.number << _BITS
-        keys = [origin + offset for offset in _offsets(parity.covered)]
-        missing = set(keys).difference(self._packets)
-        if not missing or name in self._equations:
-            self.counts["spare"] += 1
-            return []
         try:
-            coefficients = _coefficients(parity.code, parity.row, parity.base, len(keys))
+            offsets, coefficients = _line(parity.code, parity.row, parity.base, parity.covered)
         except WireError:
             self.counts["refused"] += 1
+            return []
+        origin = parity.number << _BITS
+        keys = [origin + offset for offset in offsets]
+        missing = set(keys).difference(self._packets)
+        name = (parity.number, parity.code, parity.row, parity.base)
+        if not missing or name in self._equations:
+            self.counts["spare"] += 1
             return []
         if not LENGTH_BYTES <= len(parity.payload) <= MAX_PACKET + LENGTH_BYTES:
             self.counts["refused"] += 1
             return []
         if len(self._equations) >= MAX_EQUATIONS:
             self._drop({next(iter(self._equations.values()))})
-        shares = dict(zip(keys, coefficients, strict=True))
-        self._equations[name] = _Equation(parity.number, shares, bytes(parity.payload), missing)
+        self._equations[name] = _Equation(parity.number, keys, coefficients, bytes(parity.payload), missing)
         self._missing |= missing
         return self._solve()
 
@@ -156,7 +156,8 @@ class FecDecoder:
                 self._settle(solved)
             if not refused:
                 break
-        self.counts["recovered"] += len(found)
+        if found:
+            self.counts["recovered"] += len(found)
         return found
 
     def _promising(self) -> list[_Equation]:
@@ -179,29 +180,33 @@ class FecDecoder:
 
     def _round(self, equations: list[_Equation]) -> tuple[dict[int, bytes], set[_Equation]]:
         """(packets by key, equations that cannot be true)."""
-        missing = list(set().union(*[e.missing for e in equations]))
-        covered = dict.fromkeys(chain.from_iterable(e.coefficients for e in equations))
-        known = list(covered.keys() - missing)
+        unknown = set().union(*[e.missing for e in equations])
+        missing = list(unknown)
+        keys = equations[0].keys
+        alike = all(e.keys == keys for e in equations)
+        covered = keys if alike else dict.fromkeys(chain.from_iterable(e.keys for e in equations))
+        known = [key for key in covered if key not in unknown]
         packets = [self._packets[key] for key in known]
         longest = max(map(len, packets), default=0) + LENGTH_BYTES
         impossible = {e for e in equations if len(e.payload) < longest and self._too_short(e)}
         if impossible:
             return {}, impossible
         order = missing + known
-        rows = tuple(
-            bytes(map(e.coefficients.get, order, repeat(0))) + (1 << 8 * at).to_bytes(len(equations), "little")
-            for at, e in enumerate(equations)
-        )
-        solution = solve(rows, len(missing))
+        if alike:
+            places = [keys.index(key) for key in order]
+            rows = [bytes([e.coefficients[place] for place in places]) for e in equations]
+        else:
+            shares = [dict(zip(e.keys, e.coefficients, strict=True)) for e in equations]
+            rows = [bytes(map(share.get, order, repeat(0))) for share in shares]
+        solution = solve(tuple(map(bytes.__add__, rows, _units(len(rows)))), len(missing))
         if solution is None:
             return {}, set()
         values = _combine(solution, packets, [e.payload for e in equations])
-        sources = [(missing[at], row[len(known) :]) for at, row in zip(solution.unknowns, solution.shares, strict=True)]
-        return _judge(sources, values, equations)
+        return _judge([missing[at] for at in solution.unknowns], values, solution.shares, equations)
 
     def _too_short(self, equation: _Equation) -> bool:
         """A packet that it covers is longer than it says."""
-        lengths = (len(self._packets[key]) for key in equation.coefficients if key not in equation.missing)
+        lengths = (len(self._packets[key]) for key in equation.keys if key not in equation.missing)
         return max(lengths, default=0) + LENGTH_BYTES > len(equation.payload)
 
 
@@ -215,39 +220,43 @@ def _combine(solution: Solution, packets: list[bytes], payloads: list[bytes]) ->
 
 
 def _judge(
-    sources: list[tuple[int, bytes]], values: list[bytes], equations: list[_Equation]
+    keys: list[int], values: list[bytes], shares: tuple[bytes, ...], equations: list[_Equation]
 ) -> tuple[dict[int, bytes], set[_Equation]]:
-    """(packets by key, equations that yielded something else). sources: key and share of each equation, by value."""
+    """(packets by key, equations that yielded something else). shares: per value, of the equations at its end."""
     packets: dict[int, bytes] = {}
     refused: set[_Equation] = set()
-    for (key, shares), value in zip(sources, values, strict=True):
+    for key, value, share in zip(keys, values, shares, strict=True):
         end = int.from_bytes(value[:LENGTH_BYTES], "big") + LENGTH_BYTES
         if end > len(value) or any(value[end:]):
-            refused.update(e for e, share in zip(equations, shares, strict=True) if share)
+            refused.update(compress(equations, share[-len(equations) :]))
         else:
             packets[key] = value[LENGTH_BYTES:end]
     if refused:
-        for key, shares in sources:
-            if any(share and e in refused for e, share in zip(equations, shares, strict=True)):
+        for key, share in zip(keys, shares, strict=True):
+            if refused.intersection(compress(equations, share[-len(equations) :])):
                 packets.pop(key, None)
     return packets, refused
 
 
-@lru_cache(maxsize=256)
-def _offsets(covered: tuple[int, ...]) -> tuple[int, ...]:
-    """What a parity packet covers, by column: keys less that of packet 0 of its newest frame."""
-    return tuple(
+@lru_cache(maxsize=MAX_EQUATIONS)
+def _units(count: int) -> list[bytes]:
+    """The rows of a unit matrix."""
+    return [(1 << 8 * at).to_bytes(count, "little") for at in range(count)]
+
+
+@lru_cache(maxsize=1024)
+def _line(code: int, row: int, base: int, covered: tuple[int, ...]) -> tuple[tuple[int, ...], bytes]:
+    """What a parity packet covers, by column: (keys less that of packet 0 of its newest frame, coefficients).
+
+    Raises WireError where the code has no such row.
+    """
+    offsets = tuple(
         (index - (back << _BITS))
         for back in range(len(covered) - 1, -1, -1)
         for index in range(covered[back].bit_length())
         if covered[back] >> index & 1
     )
-
-
-@lru_cache(maxsize=1024)
-def _coefficients(code: int, row: int, base: int, packets: int) -> bytes:
-    """One byte per covered packet. Raises WireError where the code has no such row."""
-    check_rows(code, row, base, packets)
+    check_rows(code, row, base, len(offsets))
     if code == BLOCK:
-        return reed_solomon(packets, base)[row].tobytes()
-    return cauchy([row], (base + np.arange(packets)) % COLUMNS)[0].tobytes()
+        return offsets, reed_solomon(len(offsets), base)[row].tobytes()
+    return offsets, cauchy([row], (base + np.arange(len(offsets))) % COLUMNS)[0].tobytes()

@@ -68,9 +68,9 @@ class Parity:
 def check_rows(code: int, row: int, base: int, packets: int) -> None:
     """Raises WireError if the code has no such row or no such columns; packets: how many it covers."""
     if code == BLOCK:
-        fits = row < base <= MAX_ROWS and base + packets <= 255
+        fits = row < base <= MAX_ROWS and 0 < packets <= 255 - base
     else:
-        fits = row < MAX_ROWS and base < MAX_COLUMNS and packets <= MAX_COLUMNS
+        fits = row < MAX_ROWS and base < MAX_COLUMNS and 0 < packets <= MAX_COLUMNS
     if not fits:
         raise WireError(f"PARITY has row {row}, base {base} over {packets} packets")
 

@@ -118,8 +118,7 @@ def solvable(lost, parity):
     keys = sorted(lost)
     rows = []
     for p in parity:
-        offsets = decoder._offsets(p.covered)
-        coefficients = decoder._coefficients(p.code, p.row, p.base, len(offsets))
+        offsets, coefficients = decoder._line(p.code, p.row, p.base, p.covered)
         share = {(p.number + (o >> 6), o & 63): c for o, c in zip(offsets, coefficients, strict=True)}
         rows.append(bytes(share.get(key, 0) for key in keys))
     rows = tuple(row + bytes(i == j for j in range(len(rows))) for i, row in enumerate(rows))

@@ -73,7 +73,7 @@ def check_bounds(fec):
     assert sum(map(len, fec._frames.values())) == len(fec._packets) <= MAX_FRAMES * 64
     assert fec._missing == set().union(*(e.missing for e in fec._equations.values()))
     for equation in fec._equations.values():
-        assert all((key in fec._packets) != (key in equation.missing) for key in equation.coefficients)
+        assert all((key in fec._packets) != (key in equation.missing) for key in equation.keys)
 
 
 def test_a_flood_does_not_grow_the_decoder():
