@@ -34,6 +34,7 @@ from lrae.codec.types import (
     VideoFormat,
 )
 from lrae.codec.utility import utility
+from lrae.codec.wire.serial import wrap
 from lrae.errors import ConfigError
 from lrae.models.blocks import CORNERS, pack, to_corners
 from lrae.models.rates import frame_q, step_of
@@ -218,7 +219,7 @@ class LraeDecoder(_Codec):
         times = [perf_counter()]
         coded, read = self.parse(header, payloads) if header is not None else (None, frozenset())
         times.append(perf_counter())
-        number = header.number if header is not None else state.number + 1
+        number = header.number if header is not None else wrap(state.number + 1)
         after = extrapolate(self, state, number) if coded is None else self._apply(state, coded, number)
         times.append(perf_counter())
         frame = self.picture(after, time)

@@ -27,16 +27,19 @@ def same(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 class Leaves:
     """Geometry of a quadtree, leaves in coding order. All of it follows from `size` alone.
 
-    y, x: first cell; level: 0..3 (8..64 px); starts: bounds of the phases; of_cell: leaf id of each cell;
+    Several fields may lie in one array, below one another: cells of size 0 belong to none; ends, int [rows, 2], are
+    the row and the column before which the field ends that a row belongs to (default: the array's own).
+
+    y, x: first cell; level: 0..3 (8..64 px); starts: bounds of the phases; of_cell: leaf id of each cell (N = none);
     neighbours: int [N, 8] ids (N = none), sides first, then corners; known: bool [N, 8], coded earlier.
     """
 
-    def __init__(self, size: np.ndarray):
+    def __init__(self, size: np.ndarray, ends: np.ndarray | None = None):
         rows, columns = size.shape
-        level = size.astype(np.intp) - 3
+        level = np.maximum(size, 3).astype(np.intp) - 3
         yy, xx = np.indices(size.shape)
-        first = ((yy >> level << level) == yy) & ((xx >> level << level) == xx)
-        y, x = np.nonzero(first)
+        first_y, first_x = yy >> level << level, xx >> level << level
+        y, x = np.nonzero((first_y == yy) & (first_x == xx) & (size > 0))
         k = level[y, x]
         odd_y, odd_x = y >> k & 1, x >> k & 1
         phase = (LEVELS - 1 - k) * 4 + np.where(odd_y == odd_x, odd_y, 2 + odd_y)
@@ -44,14 +47,15 @@ class Leaves:
         self.y, self.x, self.level, phase = y[order], x[order], k[order], phase[order]
         self.count = count = len(order)
         self.starts = np.searchsorted(phase, np.arange(4 * LEVELS + 1))
-        ids = np.zeros(size.shape, np.intp)
+        ids = np.full(size.shape, count)
         ids[self.y, self.x] = np.arange(count)
-        self.of_cell = ids[yy >> level << level, xx >> level << level]
+        self.of_cell = ids[first_y, first_x]
         padded = np.full((rows + 2, columns + 2), count)
         padded[1:-1, 1:-1] = self.of_cell
         n = 1 << self.level
         y0, x0 = self.y, self.x
-        y1, x1 = np.minimum(y0 + n, rows), np.minimum(x0 + n, columns)
+        below, right = (rows, columns) if ends is None else ends[y0].T
+        y1, x1 = np.minimum(y0 + n, below), np.minimum(x0 + n, right)
         ym, xm = (y0 + y1) >> 1, (x0 + x1) >> 1
         ny = np.stack([ym, ym, y0 - 1, y1, y0 - 1, y0 - 1, y1, y1], 1) + 1
         nx = np.stack([x0 - 1, x1, xm, xm, x0 - 1, x1, x0 - 1, x1], 1) + 1
@@ -63,8 +67,9 @@ _BEHIND = 1 << 12  # sorts behind every vector
 
 
 def predict(around: np.ndarray, known: np.ndarray, fallback: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """From the neighbours' vectors [n, 8, 2] and which are known [n, 8]: median [n, 2] (`fallback` [2] where
-    none is), other [n, 2]: the first known vector that is not the median, else the median, and agreement [n], 0..5.
+    """From the neighbours' vectors [n, 8, 2] and which are known [n, 8]: median [n, 2] (`fallback`, [2] or [n, 2],
+    where none is), other [n, 2]: the first known vector that is not the median, else the median, and agreement [n],
+    0..5.
     """
     use = known.copy()
     use[:, 4:] &= ~known[:, :4].any(1, keepdims=True)  # corners only where no side is known

@@ -8,16 +8,17 @@ information (classes, motion or base), which travels in `side_copies` of them (c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from lrae.codec import class_map, intra_base, motion_coding, payload, spare
+from lrae.codec import class_map, intra_base, motion_coding, motion_decoding, payload, spare
 from lrae.codec.entropy import CURVES, LevelCoder, best_curve, packet_lattice
 from lrae.codec.motion_field import CELL, MotionField
 from lrae.codec.range_coding import (
     Categorical,
+    Coders,
     RangeDecoder,
     RangeEncoder,
     Uniform,
@@ -157,13 +158,25 @@ class Packer:
             motion_coding.encode(part.motion, coder)
 
     def _read_side(self, header: FrameHeader, grid: tuple[int, int], coder: RangeDecoder, patch=False) -> CodedFrame:
-        intra = header.intra or patch
+        """The inverse of _side. WireError."""
+        coders = Coders([coder])
+        (part,) = self._read_sides(header, coders, [grid], header.intra or patch)
+        if not coders.sound[0]:
+            raise WireError("side information is malformed")
+        return part
+
+    def _read_sides(
+        self, header: FrameHeader, coders: Coders, grids: Sequence[tuple[int, int]], intra: bool
+    ) -> list[CodedFrame | None]:
+        """The inverse of _side for each coder."""
         tables = self.tables[KINDS[intra]]
-        classes = class_map.decode(*grid, tables, coder).reshape(-1)
+        classes = coders.each(lambda coder, grid: class_map.decode(*grid, tables, coder).reshape(-1), grids)
         if intra:
-            return CodedFrame(True, header.q, classes, base=intra_base.decode(*grid, tables, coder))
-        motion = motion_coding.decode(coder, grid[0] * BLOCK, grid[1] * BLOCK)
-        return CodedFrame(False, header.q, classes, motion=motion)
+            rest = coders.each(lambda coder, grid: intra_base.decode(*grid, tables, coder), grids)
+        else:
+            rest = motion_decoding.decode_all(coders, [(rows * BLOCK, columns * BLOCK) for rows, columns in grids])
+        name = "base" if intra else "motion"
+        return [CodedFrame(intra, header.q, each, **{name: more}) for each, more in zip(classes, rest, strict=True)]
 
     # tiles
 
@@ -189,40 +202,35 @@ class Packer:
         data = words_to_bytes(coder.get_compressed())
         return data, min(side, len(data))
 
-    def _read_tile(self, header: FrameHeader, bounds: tuple[Region, ...], index: int, data: bytes):
-        """The inverse of _tile: (CodedFrame of the region, its patches, spare motion of another). WireError."""
-        coder, where = RangeDecoder(bytes_to_words(data)), bounds[index]
-        with contained("tile"):
-            patched = []
-            if not header.intra and coder.decode(_PATCHED, 1)[0]:
-                tiles = where.tiles
-                flags = coder.decode(_FLAG, len(tiles))
-                patched = [tile for tile, flag in zip(tiles, flags, strict=True) if flag]
-            parts = [self._read_side(header, where.grid, coder)]
-            parts += [self._read_side(header, tile.grid, coder, patch=True) for tile in patched]
-            spares = []
-            if not header.intra and len(bounds) > 1:
-                spares = spare.decode(bounds[spare.carried(index, len(bounds))], coder)
-            parts = [
-                replace(part, levels=self._levels[KINDS[part.intra]].decode(part.classes, coder)) for part in parts
-            ]
-        return parts[0], tuple(zip(patched, parts[1:], strict=True)), spares
-
     def _decode_tiles(self, header: FrameHeader, payloads: Mapping[int, bytes]):
-        part, patches, spares, read = self._blank(header), [], [], set()
-        bounds = regions(*self.grid, header.packets)
-        for index, data in sorted(payloads.items()):
-            try:
-                tile, found, more = self._read_tile(header, bounds, index, data)
-            except WireError:
-                continue
-            spares += more
-            _paste(part, bounds[index], tile, self.grid)
-            patches += found
-            read.add(index)
+        """The inverse of _tile for all packets that arrived, in step; a damaged one is left out."""
+        indices, bounds = sorted(payloads), regions(*self.grid, header.packets)
+        where = [bounds[index] for index in indices]
+        coders = Coders(RangeDecoder(bytes_to_words(payloads[index])) for index in indices)
+        nothing: list[list] = [[] for _ in indices]
+        patched = nothing if header.intra else coders.each(_patched_tiles, where)
+        parts = self._read_sides(header, coders, [region.grid for region in where], header.intra)
+        patches = coders.each(
+            lambda coder, tiles: [self._read_side(header, tile.grid, coder, patch=True) for tile in tiles], patched
+        )
+        spares = nothing
+        if not header.intra and len(bounds) > 1:
+            spares = spare.decode_all(coders, [bounds[spare.carried(index, len(bounds))] for index in indices])
+        done = coders.each(
+            lambda coder, part, more: [self._read_levels(each, coder) for each in (part, *more)], parts, patches
+        )
+        read = [place for place, sound in enumerate(coders.sound) if sound]
         if not read:
             return None, frozenset()
-        return _finished(part, tuple(patches), spares), frozenset(read)
+        frame, found, known = self._blank(header), [], []
+        for place in read:
+            _paste(frame, where[place], done[place][0], self.grid)
+            found += zip(patched[place], done[place][1:], strict=True)
+            known += spares[place]
+        return _finished(frame, tuple(found), known), frozenset(indices[place] for place in read)
+
+    def _read_levels(self, part: CodedFrame, coder: RangeDecoder) -> CodedFrame:
+        return replace(part, levels=self._levels[KINDS[part.intra]].decode(part.classes, coder))
 
     def _blank(self, header: FrameHeader) -> CodedFrame:
         """A frame of which nothing has arrived yet, to be written into."""
@@ -242,6 +250,14 @@ class Packer:
             base,
             missing=np.ones(self.grid, np.float32),
         )
+
+
+def _patched_tiles(coder: RangeDecoder, where: Region) -> list[Rectangle]:
+    """The tiles of a region that are coded without prediction."""
+    if not coder.decode(_PATCHED, 1)[0]:
+        return []
+    tiles = where.tiles
+    return [tile for tile, flag in zip(tiles, coder.decode(_FLAG, len(tiles)), strict=True) if flag]
 
 
 def _is_missing(part: CodedFrame, where: Rectangle) -> bool:

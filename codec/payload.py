@@ -12,40 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import numpy as np
-
-from lrae.codec import class_map, intra_base, motion_coding
-from lrae.codec.motion_field import MotionField
-from lrae.codec.range_coding import RangeDecoder, RangeEncoder, bytes_to_words, contained, words_to_bytes
 from lrae.errors import WireError
-from lrae.models.tables import ClassTables
 
 MAX_FRAGMENTS = 32
-
-
-def encode_side(
-    classes: np.ndarray, motion: MotionField | None, base: np.ndarray | None, tables: ClassTables
-) -> bytes:
-    """classes uint8 [rows, columns]; an inter frame's motion or an intra frame's base -> side information."""
-    coder = RangeEncoder()
-    class_map.encode(classes, tables, coder)
-    if motion is not None:
-        motion_coding.encode(motion, coder)
-    if base is not None:
-        intra_base.encode(base, tables, coder)
-    return words_to_bytes(coder.get_compressed()) or b"\0"  # never empty: empty means that there is none
-
-
-def decode_side(
-    data: bytes, rows: int, columns: int, intra: bool, tables: ClassTables
-) -> tuple[np.ndarray, MotionField | None, np.ndarray | None]:
-    """The inverse of encode_side. Damaged bytes decode to something valid or raise WireError."""
-    coder = RangeDecoder(bytes_to_words(data))
-    with contained("side information"):
-        classes = class_map.decode(rows, columns, tables, coder)
-        if intra:
-            return classes, None, intra_base.decode(rows, columns, tables, coder)
-        return classes, motion_coding.decode(coder, rows * 16, columns * 16), None
 
 
 @dataclass(frozen=True)

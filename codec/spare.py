@@ -7,15 +7,16 @@ another region: tile by tile the cheapest of nothing, one vector, four vectors, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from lrae.codec import conceal, motion_coding
+from lrae.codec import conceal, motion_coding, motion_decoding
 from lrae.codec.motion import Distortion, join
 from lrae.codec.motion_field import CELL, MotionField
-from lrae.codec.range_coding import Categorical, RangeDecoder, RangeEncoder, Uniform
+from lrae.codec.range_coding import Categorical, Coders, RangeDecoder, RangeEncoder, Uniform
 from lrae.codec.state import Spare
 from lrae.codec.tiles import CELLS, TILE, Rectangle, Region
 
@@ -85,18 +86,25 @@ def encode(spare: Spare | None, where: Region, coder: RangeEncoder) -> None:
         motion_coding.encode(MotionField(*row), coder)
 
 
-def decode(where: Region, coder: RangeDecoder) -> list[tuple[Rectangle, np.ndarray]]:
-    """[(tile, its vectors int16 [cells, cells, 2])]."""
+def decode_all(coders: Coders, where: Sequence[Region]) -> list[list[tuple[Rectangle, np.ndarray]]]:
+    """The inverse of encode() for each coder: [(tile, its vectors int16 [cells, cells, 2])], [] where it is damaged."""
+    chosen = [tiles or [] for tiles in coders.each(_flagged, where)]
+    rows = motion_decoding.decode_all(coders, [(SIDE * CELL, SIDE * CELL * len(tiles)) for tiles in chosen])
+    return [_cut(row, tiles) if sound else [] for row, tiles, sound in zip(rows, chosen, coders.sound, strict=True)]
+
+
+def _flagged(coder: RangeDecoder, where: Region) -> list[Rectangle]:
     tiles = where.tiles
     flags = coder.decode(_FLAGS[int(coder.decode(_TABLE, 1)[0])], len(tiles))
-    chosen = [tile for tile, flag in zip(tiles, flags, strict=True) if flag]
-    if not chosen:
-        return []
-    row = motion_coding.decode(coder, SIDE * CELL, SIDE * CELL * len(chosen)).vectors
+    return [tile for tile, flag in zip(tiles, flags, strict=True) if flag]
+
+
+def _cut(row: MotionField | None, tiles: list[Rectangle]) -> list[tuple[Rectangle, np.ndarray]]:
+    """The vectors of tiles that lie side by side."""
     found = []
-    for index, tile in enumerate(chosen):
+    for index, tile in enumerate(tiles):
         rows, columns = (CELLS * side for side in tile.grid)
-        found.append((tile, row[:rows, index * SIDE : index * SIDE + columns]))
+        found.append((tile, row.vectors[:rows, index * SIDE : index * SIDE + columns]))
     return found
 
 

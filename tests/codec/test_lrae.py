@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from lrae.codec import make_decoder, make_encoder, payload
 from lrae.codec.entropy import CURVES, best_curve, packet_lattice
+from lrae.codec.tiles import regions
 from lrae.codec.types import INTERLEAVED, PROGRESSIVE, TILES, EncodeHints, Frame, FrameHeader, VideoFormat
 from lrae.errors import ConfigError, ModelError, WireError
 from lrae.experiments.metrics import psnr_yuv
@@ -93,6 +96,29 @@ def test_every_packet_decodes_in_any_order_and_company(layout):
         np.testing.assert_array_equal(coded.levels, expected)
 
 
+def test_tiles_decode_in_company_as_each_does_alone():
+    """Packets are decoded in step; the damaged one among them takes nothing from the others."""
+    encoder, decoder = pair(216, 280)
+    hints = {"packets": 7, "q": 40, "refresh": frozenset({1, 6}), "loss": 0.4, "repair": 20.0}
+    encoded = encode(encoder, clip(216, 280, 4), **hints)[-1][0]
+    where = regions(*decoder._core.grid, 7)
+    alone = [decoder.parse(encoded.header, {i: payload})[0] for i, payload in enumerate(encoded.payloads)]
+    damaged = {3: encoded.payloads[3][:9]}
+    for chosen in (set(), {0}, {2, 5}, {0, 1, 4, 6}, set(range(7)) - {3}):
+        coded, read = decoder.parse(encoded.header, {i: encoded.payloads[i] for i in chosen} | damaged)
+        assert read - {3} == chosen
+        for i in chosen:
+            for scale, part in ((1, "levels"), (1, "classes"), (2, "vectors"), (2, "size")):
+                values = [getattr(each.motion if scale == 2 else each, part) for each in (coded, alone[i])]
+                grids = [v if scale == 2 else v.reshape(*decoder._core.grid, -1) for v in values]
+                np.testing.assert_array_equal(*(where[i].take(g, scale) for g in grids))
+        tiles = [tile for i in chosen for tile, _ in alone[i].patches]
+        assert [tile for tile, _ in coded.patches if tile in tiles] == tiles
+    whole, _ = decoder.parse(encoded.header, dict(enumerate(encoded.payloads)))
+    np.testing.assert_array_equal(whole.levels, encoded.meta.levels)
+    np.testing.assert_array_equal(whole.motion.vectors, encoded.meta.motion.vectors)
+
+
 @pytest.mark.parametrize("layout", [TILES, INTERLEAVED, PROGRESSIVE])
 def test_state_after_is_the_state_of_a_receiver_that_lost_those_packets(layout):
     encoder, decoder = pair(136, 80)
@@ -119,6 +145,7 @@ def test_nothing_received_still_gives_a_frame():
     output, after = decoder.decode(state, None, {}, time=1.5)
     assert output.used == frozenset() and not output.complete
     assert output.frame.time == 1.5 and after.number == state.number + 1
+    assert decoder.decode(replace(state, number=(1 << 32) - 1), None, {})[1].number == 0
     assert psnr_yuv(output.frame, frames[-1]) > 15
 
 

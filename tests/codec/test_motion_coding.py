@@ -7,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lrae.codec import motion_coding, motion_tables
+from lrae.codec.motion_decoding import decode, decode_all
 from lrae.codec.motion_field import LIMIT, MotionField
 from lrae.codec.motion_prediction import Leaves
+from lrae.codec.range_coding import Coders, contained
 from lrae.errors import WireError
 
 Encoder = constriction.stream.queue.RangeEncoder
@@ -31,9 +33,13 @@ def random_field(rng, rows, columns, spread, still):
     return MotionField(vectors[leaves.of_cell].astype(np.int16), size)
 
 
-def packed(field):
+AFTER = constriction.stream.model.Uniform(1000)
+
+
+def packed(field, after=()):
     coder = Encoder()
     motion_coding.encode(field, coder)
+    coder.encode(np.array(after, np.int32), AFTER)
     return coder.get_compressed()
 
 
@@ -42,7 +48,7 @@ def packed(field):
 def test_decoding_returns_exactly_what_was_encoded(seed, rows, columns, spread):
     rng = np.random.default_rng(seed)
     field = random_field(rng, 2 * rows, 2 * columns, spread, rng.random())
-    decoded = motion_coding.decode(Decoder(packed(field)), 16 * rows, 16 * columns)
+    decoded = decode(Decoder(packed(field)), 16 * rows, 16 * columns)
     np.testing.assert_array_equal(decoded.vectors, field.vectors)
     np.testing.assert_array_equal(decoded.size, field.size)
     assert decoded.vectors.dtype == np.int16 and decoded.size.dtype == np.uint8
@@ -50,18 +56,14 @@ def test_decoding_returns_exactly_what_was_encoded(seed, rows, columns, spread):
 
 def test_what_follows_a_field_in_the_same_bytes_is_left_alone():
     field = random_field(np.random.default_rng(2), 16, 24, 30, 0.3)
-    after = constriction.stream.model.Uniform(1000)
-    coder = Encoder()
-    motion_coding.encode(field, coder)
-    coder.encode(np.array([7, 999, 0], np.int32), after)
-    decoder = Decoder(coder.get_compressed())
-    motion_coding.decode(decoder, 128, 192)
-    assert decoder.decode(after, 3).tolist() == [7, 999, 0]
+    decoder = Decoder(packed(field, [7, 999, 0]))
+    decode(decoder, 128, 192)
+    assert decoder.decode(AFTER, 3).tolist() == [7, 999, 0]
 
 
 def check(words, rows=14, columns=20):
     try:
-        field = motion_coding.decode(Decoder(words), 8 * rows, 8 * columns)
+        field = decode(Decoder(words), 8 * rows, 8 * columns)
     except WireError:
         return
     assert np.abs(field.vectors).max() <= LIMIT
@@ -86,6 +88,45 @@ def test_damaged_and_cut_bytes_give_a_valid_field_or_a_wire_error(seed, place, f
     else:
         words[place] ^= np.uint32(flip)
     check(words)
+
+
+def following(decoder):
+    """What comes after a field, None where damaged bytes end in it."""
+    try:
+        with contained("test"):
+            return decoder.decode(AFTER, 2).tolist()
+    except WireError:
+        return None
+
+
+@given(st.integers(0, 2**32), st.lists(st.tuples(st.integers(0, 11), st.integers(0, 11)), min_size=1, max_size=5))
+@settings(max_examples=100, deadline=None)
+def test_several_fields_in_step_decode_as_one_by_one_whatever_is_damaged(seed, grids):
+    rng = np.random.default_rng(seed)
+    sizes = [(16 * (rows + 1), 16 * columns) for rows, columns in grids]  # some without columns: no field there
+    words = []
+    for height, width in sizes:
+        field = random_field(rng, height // 8, max(2, width // 8), int(rng.integers(1, 80)), rng.random())
+        data = packed(field, [7, 999])
+        if rng.random() < 0.4:
+            data[rng.integers(len(data))] ^= np.uint32(rng.integers(1, 2**32))
+        words.append(data[: rng.integers(len(data) + 1)] if rng.random() < 0.2 else data)
+    coders = Coders(Decoder(data) for data in words)
+    fields = decode_all(coders, sizes)
+    for field, sound, decoder, data, size in zip(fields, coders.sound, coders.decoders, words, sizes, strict=True):
+        alone = Decoder(data)
+        if not size[1]:
+            assert field is None and sound
+            continue
+        try:
+            expected = decode(alone, *size)
+        except WireError:
+            assert not sound
+            continue
+        assert sound
+        np.testing.assert_array_equal(field.vectors, expected.vectors)
+        np.testing.assert_array_equal(field.size, expected.size)
+        assert following(decoder) == following(alone)
 
 
 def test_the_predicted_length_is_the_length():
