@@ -13,7 +13,7 @@ from rich.console import Console
 
 from lrae.cli import Parser, run_main
 from lrae.errors import ConfigError, SinkError
-from lrae.experiments import actions, congestion, fec, loss_cli, rd, soak, speed, wire_speed
+from lrae.experiments import actions, congestion, fec, loss_cli, rd, session, soak, speed, wire_speed
 from lrae.experiments.anchors import ANCHORS, CRFS, DEFAULT_ANCHORS
 from lrae.experiments.arguments import count, levels, names_of, sizes
 from lrae.experiments.clips import find_clips
@@ -54,6 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     congestion.add_command(commands)
     fec.add_command(commands)
     actions.add_command(commands)
+    session.add_command(commands, common)
     wire_speed.add_command(commands)
     soak.add_command(commands)
     return parser

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import heapq
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +17,7 @@ from lrae.channel.link import Link
 from lrae.codec.api import Decoder
 from lrae.codec.types import DecodedFrame, EncodedFrame, Frame
 from lrae.receiver.events import FrameDue, FramesMended, StreamEnded, StreamStarted
-from lrae.receiver.jitter import MENDABLE, ReadyFrame
+from lrae.receiver.mending import MendingDecoder
 from lrae.receiver.playout import PlayoutClock
 from lrae.receiver.session import ReceiverSession
 from lrae.sender.encoding import FrameEncoder
@@ -90,7 +90,6 @@ class VirtualSession:
         self._work: list[tuple[float, int, Any]] = []  # heap of what the codec has finished: (time, order, call)
         self._order = 0
         self._encoder_free = self._decoder_free = start
-        self._past: deque[tuple[Any, ReadyFrame]] = deque(maxlen=MENDABLE)
         self._ended = False
 
     def run(self) -> Outcome:
@@ -179,7 +178,7 @@ class VirtualSession:
 
     def _on_receiver(self, event: Any, now: float) -> None:
         if isinstance(event, StreamStarted):
-            self._state = self._decoder.initial_state()
+            self._mending = MendingDecoder(self._decoder)
             self._playout = PlayoutClock(self._deadline, event.config.realtime)
             self._receiver.accept(event, now)
         elif isinstance(event, FrameDue):
@@ -193,10 +192,7 @@ class VirtualSession:
 
     def _decode(self, due: FrameDue, now: float) -> None:
         frame = due.frame
-        if self._past and self._past[-1][1].number != frame.number - 1:
-            self._past.clear()
-        self._past.append((self._state, frame))
-        decoded, self._state = self._decoder.decode(self._state, frame.header, frame.payloads, frame.capture)
+        decoded = self._mending.decode(frame)
         self._receiver.decoded(due, decoded.used, now)
         at = self._playout.show_at(frame.capture, due.time - frame.delay, now)
         sent = self.outcome.sent.get(frame.number)
@@ -205,18 +201,5 @@ class VirtualSession:
         self.outcome.shown.append(Shown(frame.number, at, at - capture, decoded, len(frame.payloads), packets))
 
     def _mend(self, mended: FramesMended, now: float) -> None:
-        """As receiver/player.py does it."""
-        fresh, used = {frame.number: frame for frame in mended.frames}, {}
-        first = next((at for at, (_, frame) in enumerate(self._past) if frame.number in fresh), None)
-        if first is None:
-            return
-        state = self._past[first][0]
-        for at in range(first, len(self._past)):
-            frame = fresh.get(self._past[at][1].number, self._past[at][1])
-            self._past[at] = state, frame
-            decoded, state = self._decoder.decode(state, frame.header, frame.payloads, frame.capture)
-            self._decoder_free = max(now, self._decoder_free) + self._decode_time
-            if frame.number in fresh:
-                used[frame.number] = decoded.used
-        self._state = state
-        self._receiver.decoded_again(mended, used, now)
+        self._decoder_free = max(now, self._decoder_free) + self._decode_time * self._mending.passes(mended.frames)
+        self._receiver.decoded_again(mended, self._mending.mend(mended.frames), now)

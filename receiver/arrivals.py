@@ -6,33 +6,29 @@ import itertools
 from collections import OrderedDict
 
 from lrae.codec.wire.feedback import MAX_COVERED, MAX_HOLD, TIME_UNIT
-from lrae.codec.wire.serial import wrap
 
 KEPT = 256  # counters whose arrival is remembered
-AGAIN = 12  # counters before the new ones that are named once more, in case the last report was lost
+AGAIN = 8  # counters before the new ones that are named once more, in case the last report was lost
 LOSS_WEIGHT = 0.02  # per datagram: the estimate follows the last 50
-LIMIT_AGAIN = 4  # of them with their times
+TIMED_AGAIN = 2  # of them with their times
 
 
 class ArrivalLog:
     """Feed the counters of a session's datagrams as they come, ask for reports.
 
-    received: datagrams in all. bytes: of all of them. loss: share of datagrams lost lately.
+    loss: share of datagrams lost lately.
     """
 
     def __init__(self) -> None:
-        self.received = self.bytes = 0
         self._times: OrderedDict[int, float] = OrderedDict()  # by counter, in order of arrival
         self._newest = -1
         self._told = -1  # the newest counter in the last report
         self.loss = 0.0
 
-    def add(self, counter: int, size: int, now: float) -> None:
+    def add(self, counter: int, now: float) -> None:
         """A datagram arrived. counter: unbounded. Duplicates count once."""
         if counter in self._times or counter <= self._newest - KEPT:
             return
-        self.received += 1
-        self.bytes += size
         gap = max(0, counter - self._newest - 1)
         self.loss += (1 - (1 - LOSS_WEIGHT) ** (gap + 1)) * (gap / (gap + 1) - self.loss)
         self._times[counter] = now
@@ -48,13 +44,12 @@ class ArrivalLog:
         fresh = max(0, newest - self._told)
         covered = min(MAX_COVERED, fresh + AGAIN, newest + 1)
         here = [back for back in range(covered) if newest - back in self._times]
-        timed = [self._times[newest - back] for back in here if back < fresh + LIMIT_AGAIN]
+        timed = [self._times[newest - back] for back in here if back < fresh + TIMED_AGAIN]
         ticks = [round((at - time) / TIME_UNIT) for time in timed]
         self._told = newest
         return {
-            "counter": wrap(newest),
-            "received": self.received & 0xFFFF,
-            "arrival": wrap(round(at * 1e6)),
+            "counter": newest & 0xFFFF,
+            "arrival": round(at / TIME_UNIT) & 0xFFFF,
             "hold": min(MAX_HOLD, round((now - at) / TIME_UNIT)),
             "covered": covered,
             "arrived": sum(1 << back for back in here),

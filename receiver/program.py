@@ -135,6 +135,8 @@ class Program:
             raise
 
     async def _mend(self, mended: FramesMended) -> None:
+        if not self._events.empty():
+            return  # frames that are due come first
         used = await self._loop.run_in_executor(self._worker, self._player.mend, mended.frames)
         self._session.decoded_again(mended, dict(used), self._loop.time())
 

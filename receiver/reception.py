@@ -47,9 +47,9 @@ class Reception:
 
     # packets
 
-    def arrived(self, counter: int, size: int, now: float) -> None:
+    def arrived(self, counter: int, now: float) -> None:
         """A datagram of the session, whatever is in it."""
-        self._arrivals.add(counter, size, now)
+        self._arrivals.add(counter, now)
 
     def on_data(self, packet: DataPacket, body: bytes, counter: int, now: float) -> None:
         """A DATA packet, the body that it came in, and the counter of its datagram."""

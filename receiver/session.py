@@ -243,7 +243,7 @@ class ReceiverSession:
             self._address = address
         if self._media is None:
             return "early"
-        self._media.arrived(opened.counter, len(data), now)
+        self._media.arrived(opened.counter, now)
         if isinstance(packet, DataPacket):
             self._media.on_data(packet, bytes(opened.body), opened.counter, now)
         elif isinstance(packet, Parity):

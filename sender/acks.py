@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from lrae.codec.wire import Feedback
 from lrae.codec.wire.feedback import TIME_UNIT
-from lrae.codec.wire.serial import unwrap
+from lrae.codec.wire.serial import unwrap16
 from lrae.sender.congestion import Ack
 
 MAX_SENT = 4096  # datagrams whose fate is waited for
@@ -42,7 +42,7 @@ class AckLog:
         self._sent: OrderedDict[int, _Sent] = OrderedDict()
         self._given_up: OrderedDict[int, None] = OrderedDict()  # counters that counted as lost lately
         self._patience = 1.0  # times COUNTERS and SECONDS
-        self._arrival = 0  # microseconds, unbounded
+        self._arrival = 0  # units of time, unbounded
         self._latest = float("-inf")  # when the newest was sent that has arrived
 
     def sent(self, counter: int, size: int, what: Any, now: float) -> None:
@@ -56,15 +56,15 @@ class AckLog:
         """The fate of datagrams not known before, in the order of their counters. What cannot be is ignored."""
         if not packet.covered or not self._sent:
             return []
-        newest = unwrap(packet.counter, next(reversed(self._sent)))
+        newest = unwrap16(packet.counter, next(reversed(self._sent)))
         if newest in self._sent:
             self._latest = max(self._latest, self._sent[newest].time)
             sample = max(0.0, now - self._sent[newest].time - packet.hold * TIME_UNIT)
             self.rtt = sample if self.rtt is None else self.rtt + SMOOTH * (sample - self.rtt)
         elif newest > next(reversed(self._sent)):
             return []  # never sent
-        self._arrival = unwrap(packet.arrival, self._arrival)
-        arrived = _arrivals(packet, newest, self._arrival * 1e-6)
+        self._arrival = unwrap16(packet.arrival, self._arrival)
+        arrived = _arrivals(packet, newest, self._arrival * TIME_UNIT)
         for counter in arrived.keys() & self._given_up.keys():
             del self._given_up[counter]
             self._patience = min(MOST_COUNTERS / COUNTERS, WRONG * self._patience)

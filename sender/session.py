@@ -29,7 +29,7 @@ from lrae.codec.wire import (
 from lrae.codec.wire.control import PADDING
 from lrae.codec.wire.feedback import indices
 from lrae.codec.wire.keys import Keys
-from lrae.codec.wire.serial import difference, wrap
+from lrae.codec.wire.serial import difference, unwrap16, wrap
 from lrae.errors import WireError
 from lrae.sender.events import Connected, Disconnected, Ended, Event, News, Notice, Refused
 from lrae.sender.flow import Flow
@@ -325,10 +325,4 @@ class SenderSession:
         self.flow.sent["control", "packets"] += 1
         self.flow.sent["control", "bytes"] += len(data)
         self._out.append(data)
-
-
-def unwrap16(value: int, near: int) -> int:
-    """The integer with the low 16 bits `value` that lies nearest to `near`."""
-    return near + (value - near + 0x8000) % 0x10000 - 0x8000
-
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 import random
+import re
 import tracemalloc
 import zlib
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -548,9 +550,9 @@ def hostile_feedback(draw):
     covered = draw(st.integers(0, 255))
     arrived = draw(st.integers(0, 2**covered - 1)) | 1 if covered else 0
     times = st.lists(st.integers(-(2**33), 2**33), max_size=min(40, max(0, arrived.bit_count() - 1)))
-    near = st.one_of(st.integers(0, 300), st.integers(0, WRAP - 1))
+    near = st.one_of(st.integers(0, 300), st.integers(0, 2**16 - 1))
     return Feedback(
-        STREAM, draw(st.booleans()), draw(near), draw(st.integers(0, 2**16 - 1)), draw(u32s),
+        STREAM, draw(st.booleans()), draw(near), draw(st.integers(0, 2**16 - 1)),
         draw(st.integers(0, 2**16 - 1)), draw(st.one_of(st.integers(0, 99), st.integers(0, 2**16 - 1))),
         tuple(draw(st.lists(st.integers(0, 2**64 - 1), max_size=16))), covered, arrived, tuple(draw(times)),
     )  # fmt: skip
@@ -581,7 +583,7 @@ def test_reports_of_loss_that_never_was_do_not_make_a_sender_say_everything_agai
         peer.sender.send_frame(frames.next(peer.sender.take_news(peer.now).intra_wanted), peer.now, peer.now)
         peer.sender.datagrams_to_send(peer.now)
         newest = peer.sender.flow._envelope.counter - 1
-        peer.answer(Feedback(STREAM, counter=newest % WRAP, newest=0, covered=1, arrived=1))
+        peer.answer(Feedback(STREAM, counter=newest % 2**16, newest=0, covered=1, arrived=1))
     sent = peer.sender.flow.sent
     assert sent["retransmit", "bytes"] <= 0.25 * sent["data", "bytes"]
 
@@ -623,11 +625,11 @@ def test_a_hostile_receiver_does_not_make_the_sender_grow():
             peer.sender.send_frame(frames.next(peer.sender.take_news(peer.now).intra_wanted), peer.now, peer.now)
             peer.pass_time(0.01)
             used = tuple(rng.randrange(1 << 64) for _ in range(16))
-            counter, covered = rng.choice([rng.randrange(WRAP), rng.randrange(5000)]), 255
+            counter, covered = rng.choice([rng.randrange(1 << 16), rng.randrange(5000)]), 255
             arrived = rng.getrandbits(covered) | 1
             times = tuple(rng.randrange(-(1 << 33), 1 << 33) for _ in range(60))
             peer.answer(
-                Feedback(STREAM, rng.random() < 0.5, counter, 0, rng.randrange(WRAP), 0, rng.randrange(1 << 16), used,
+                Feedback(STREAM, rng.random() < 0.5, counter, rng.randrange(1 << 16), 0, rng.randrange(1 << 16), used,
                          covered, arrived, times)
             )  # fmt: skip
 
@@ -662,3 +664,15 @@ def test_no_envelope_raises_anything_but_wire_errors(data, keys):
             envelope.unseal(data)
         except WireError as error:
             assert error.reason in {"malformed", "version", "key", "replayed"}
+
+
+def test_the_security_page_names_every_reason_under_which_datagrams_are_counted():
+    root = Path(__file__).parents[1]
+    text = "".join(
+        (root / name).read_text()
+        for name in ("receiver/session.py", "receiver/reception.py", "receiver/jitter.py", "sender/session.py",
+                     "codec/wire/envelope.py", "lrae/errors.py")
+    )  # fmt: skip
+    found = set(re.findall(r'(?:return|reason =|_counts\[|counts\[) ?"([a-z-]+)"', text))
+    listed = re.findall(r"^\| `([a-z-]+)` \| (?:both|sender|receiver) \|", (root / "docs" / "security.md").read_text(), re.M)
+    assert len(found) > 15 and found == set(listed)

@@ -15,8 +15,8 @@ MAX_REPORTED = 16  # frames named in one packet: so many feedback packets in a r
 MAX_COVERED = 255  # datagrams
 TIME_UNIT = 250e-6  # seconds
 MAX_HOLD = 0xFFFF  # units of time
-_HEADER = struct.Struct("!BIHIHHBBB")
-_INTRA = 1
+_HEADER = struct.Struct("!BHHHHBB")
+_INTRA = 0x80
 _MAX_VARINT = 5  # bytes: of a time
 _MAX_BITMAP = -(-MAX_PACKETS // 7)  # bytes
 
@@ -25,9 +25,9 @@ _MAX_BITMAP = -(-MAX_PACKETS // 7)  # bytes
 class Feedback:
     """What a receiver has, in the spirit of RFC 8888.
 
-    counter: 32 bits of the newest datagram received (meaningless while arrived is 0). received: datagrams received in
-    all, 16 bits. arrival: when `counter` arrived, 32-bit microseconds on the receiver's clock. hold: units of
-    250 microseconds from then to the sending of this packet, so that round trip = now - sent - hold.
+    counter: 16 bits of the newest datagram received (meaningless while arrived is 0). arrival: when it arrived on the
+    receiver's clock, 16 bits of units of 250 microseconds. hold: such units from then to the sending of this packet, so
+    that round trip = now - sent - hold.
     newest: 16 bits of the newest frame that was decoded or given up. used: for `newest`, newest - 1, ... a bitmap of
     the payloads that took part in decoding it (bit i = payload i; 0: the frame was lost and extrapolated).
     covered: how many counters the bitmap `arrived` speaks of: bit i = the datagram counter - i is here. times: for the
@@ -39,7 +39,6 @@ class Feedback:
     stream: int
     intra_wanted: bool = False
     counter: int = 0
-    received: int = 0
     arrival: int = 0
     hold: int = 0
     newest: int = 0
@@ -50,13 +49,11 @@ class Feedback:
 
     def body(self) -> bytes:
         head = _HEADER.pack(
-            self.intra_wanted * _INTRA,
+            self.intra_wanted * _INTRA | len(self.used),
             self.counter,
-            self.received,
             self.arrival,
             self.hold,
             self.newest,
-            len(self.used),
             self.covered,
             len(self.times),
         )
@@ -69,9 +66,10 @@ class Feedback:
         """The inverse of body(). Raises WireError."""
         if len(body) < _HEADER.size:
             raise WireError("FEEDBACK is truncated")
-        flags, counter, received, arrival, hold, newest, frames, covered, timed = _HEADER.unpack_from(body)
-        if flags & ~_INTRA or frames > MAX_REPORTED:
-            raise WireError(f"FEEDBACK has flags {flags} and {frames} frames")
+        frames, counter, arrival, hold, newest, covered, timed = _HEADER.unpack_from(body)
+        intra_wanted, frames = bool(frames & _INTRA), frames & ~_INTRA
+        if frames > MAX_REPORTED:
+            raise WireError(f"FEEDBACK has {frames} frames")
         used, at = _varints(body, _HEADER.size, frames, _MAX_BITMAP)
         end = at + (covered + 7) // 8
         if end > len(body):
@@ -85,7 +83,7 @@ class Feedback:
         if any(bits >> MAX_PACKETS for bits in used):
             raise WireError("FEEDBACK has a bitmap of more payloads than a frame has")
         times = tuple(-(z + 1) // 2 if z & 1 else z // 2 for z in signed)
-        return cls(stream, bool(flags), counter, received, arrival, hold, newest, used, covered, arrived, times)
+        return cls(stream, intra_wanted, counter, arrival, hold, newest, used, covered, arrived, times)
 
 
 def bitmap(indices: Iterable[int]) -> int:

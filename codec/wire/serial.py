@@ -19,3 +19,8 @@ def difference(a: int, b: int) -> int:
 def unwrap(value: int, near: int) -> int:
     """The unbounded integer with the 32 bits `value` that lies nearest to the unbounded `near`."""
     return near + difference(value, near)
+
+
+def unwrap16(value: int, near: int) -> int:
+    """The unbounded integer with the low 16 bits `value` that lies nearest to the unbounded `near`."""
+    return near + (value - near + 0x8000) % 0x10000 - 0x8000

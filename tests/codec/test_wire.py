@@ -66,7 +66,7 @@ def feedbacks(draw):
     arrived = draw(st.integers(0, 2**covered - 1)) | 1 if covered else 0
     times = st.lists(st.integers(-(2**31), 2**31), max_size=min(255, max(0, arrived.bit_count() - 1)))
     return Feedback(
-        draw(U16), draw(st.booleans()), draw(U32), draw(U16), draw(U32), draw(U16), draw(U16),
+        draw(U16), draw(st.booleans()), draw(U16), draw(U16), draw(U16), draw(U16),
         tuple(draw(st.lists(st.integers(0, 2**64 - 1), max_size=16))), covered, arrived, tuple(draw(times)),
     )  # fmt: skip
 
@@ -92,7 +92,7 @@ packets = st.one_of(data_packets(), feedbacks(), configs, hellos, byes, stats, s
 
 ONE_OF_EACH = [
     DataPacket(7, 2, FrameHeader(9, False, 30, 4, 0, 8), 3, b"payload", 20),
-    Feedback(7, True, 5, 5, 1, 2, 9, (3, 0, 2**63), 4, 0b1011, (5, -7)),
+    Feedback(7, True, 5, 1, 2, 9, (3, 0, 2**63), 4, 0b1011, (5, -7)),
     Config(7, VideoFormat(448, 256), "m", "0123456789abcdef"),
     Hello(7, "sender", "lrae 0.1.0", bytes(16), padding=bytes(40)),
     Hello(7, "receiver", "lrae 0.1.0", bytes(16), bytes(16), 150),
