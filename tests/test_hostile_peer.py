@@ -674,5 +674,6 @@ def test_the_security_page_names_every_reason_under_which_datagrams_are_counted(
                      "codec/wire/envelope.py", "lrae/errors.py")
     )  # fmt: skip
     found = set(re.findall(r'(?:return|reason =|_counts\[|counts\[) ?"([a-z-]+)"', text))
-    listed = re.findall(r"^\| `([a-z-]+)` \| (?:both|sender|receiver) \|", (root / "docs" / "security.md").read_text(), re.M)
+    page = (root / "docs" / "security.md").read_text()
+    listed = re.findall(r"^\| `([a-z-]+)` \| (?:both|sender|receiver) \|", page, re.M)
     assert len(found) > 15 and found == set(listed)
