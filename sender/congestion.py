@@ -113,7 +113,7 @@ class AdaptiveRate:
         self._queueing = 0.0  # seconds
         self._interval = FIRST_INTERVAL  # seconds between reports, smooth
         self._heard: float | None = None  # when the last report came
-        self._stuck: tuple[float, float, float] | None = None  # since when, queueing and capacity then
+        self._stuck: tuple[float, float, float] | None = None  # since when, queueing then, most capacity since
 
     @property
     def rate(self) -> float:
@@ -131,7 +131,7 @@ class AdaptiveRate:
             self._in_flight -= self._flying.popleft()[1]
 
     def on_acks(self, acks: Sequence[Ack], rtt: float | None, now: float) -> None:
-        arrived = self._take(acks)
+        arrived = self._take(acks, now)
         if not arrived:
             return
         if rtt is not None:
@@ -148,10 +148,9 @@ class AdaptiveRate:
         self._steer(now)
 
     def on_silence(self, now: float) -> None:
-        self._stuck = None
         self._steer(now)
 
-    def _take(self, acks: Sequence[Ack]) -> list[tuple[float, float]]:
+    def _take(self, acks: Sequence[Ack], now: float) -> list[tuple[float, float]]:
         """(arrival, one-way delay), on unsynchronised clocks, of what arrived."""
         arrived = []
         for ack in acks:
@@ -159,7 +158,7 @@ class AdaptiveRate:
             if ack.arrived is not None:
                 self._received.add(ack.arrived, ack.size)
                 self._recent.add(ack.arrived, ack.size)
-                self._one_way.add(ack.arrived, ack.arrived - ack.sent)
+                self._one_way.add(now, ack.arrived - ack.sent)
                 arrived.append((ack.arrived, ack.arrived - ack.sent))
         while acks and self._flying and self._flying[0][0] <= acks[-1].counter:
             self._in_flight -= self._flying.popleft()[1]
@@ -203,11 +202,12 @@ class AdaptiveRate:
         if self._queueing <= self._target:
             self._stuck = None
             return
-        since, queueing, capacity = self._stuck or (now, self._queueing, self._capacity)
+        since, queueing, most = self._stuck or (now, self._queueing, 0.0)
         if not STUCK_LEAST * queueing <= self._queueing <= STUCK_MOST * queueing:
-            since, queueing, capacity = now, self._queueing, self._capacity
-        self._stuck = since, queueing, capacity
-        if now - since > STUCK_SECONDS + self._round_trip.value and self._capacity < capacity / 2:
+            since, queueing, most = now, self._queueing, 0.0
+        most = max(most, self._capacity)
+        self._stuck = since, queueing, most
+        if now - since > STUCK_SECONDS + self._round_trip.value and self._capacity < most / 2:
             self._forget_base()
             self._stuck = None
 

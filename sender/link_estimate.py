@@ -26,7 +26,10 @@ class WindowedMin:
 
 
 class ReceiveRate:
-    """Bit/s that arrived in the last `seconds` before the latest arrival."""
+    """Bit/s that arrived in the last `seconds` before the latest arrival. Constant memory."""
+
+    SET_BACK = 1.0  # seconds: more than any datagram is late
+    MOST = 4096  # datagrams
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -34,11 +37,15 @@ class ReceiveRate:
         self._bytes = 0
 
     def add(self, time: float, size: int) -> None:
-        """A datagram of `size` bytes arrived; times in order, or nearly."""
-        self._arrivals.append((time, size))
+        """A datagram of `size` bytes arrived; times in order, or nearly, on a clock that may be set."""
+        arrivals = self._arrivals
+        if arrivals and time < arrivals[-1][0] - self.SET_BACK:
+            arrivals.clear()
+            self._bytes = 0
+        arrivals.append((time, size))
         self._bytes += size
-        while self._arrivals[0][0] <= time - self._seconds:
-            self._bytes -= self._arrivals.popleft()[1]
+        while arrivals[0][0] <= time - self._seconds or len(arrivals) > self.MOST:
+            self._bytes -= arrivals.popleft()[1]
 
     @property
     def value(self) -> float:
