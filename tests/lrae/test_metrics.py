@@ -1,14 +1,20 @@
 """lrae/metrics: the names are frozen, the text is Prometheus', the server bears with anybody."""
 
 import asyncio
+import contextlib
 import re
+import socket
 from pathlib import Path
 
 import pytest
 
+from lrae import codec
 from lrae import metrics as module
 from lrae.errors import ConfigError
 from lrae.metrics import MAX_CONNECTIONS, MAX_REQUEST, MAX_SERIES, METRICS, LastMinute, Metrics, serve
+from lrae.receiver import main as recv
+from lrae.sender import main as send
+from lrae.sender.source import open_source
 
 # whoever changes a line here changes other people's dashboards
 FROZEN = """
@@ -247,3 +253,56 @@ def test_an_address_that_is_taken_or_no_address_is_a_config_error():
                 assert "\n" not in str(caught.value)
 
     asyncio.run(run())
+
+
+def free_port(kind):
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_both_programs_show_what_goes_on_while_it_goes_on(monkeypatch, fake_codec):
+    monkeypatch.setattr(codec, "model_hash", lambda model: fake_codec.model_hash)
+    monkeypatch.setattr(codec, "make_encoder", lambda model, video, *_: fake_codec(video, 6))
+    monkeypatch.setattr(codec, "make_decoder", lambda model, video, *_: fake_codec(video, 6))
+    media, *ports = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_STREAM), free_port(socket.SOCK_STREAM)
+
+    async def scrape(port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /metrics HTTP/1.1\r\n\r\n")
+        text = (await reader.read()).partition(b"\r\n\r\n")[2].decode()
+        writer.close()
+        return samples(text)
+
+    async def run():
+        quiet = ["--quiet", "--metrics"]
+        listen, to = ["--listen", f"127.0.0.1:{media}", "--once"], ["--to", f"127.0.0.1:{media}"]
+        receiving = recv.receive(recv.build_parser().parse_args([*listen, *quiet, f"127.0.0.1:{ports[1]}"]))
+        arguments = ["--input", "synthetic:64x48@30", "--loop", "--q", "30", *to, *quiet, f"127.0.0.1:{ports[0]}"]
+        args = send.build_parser().parse_args(arguments)
+        tasks = [asyncio.create_task(p) for p in (receiving, send.send(args, open_source(args.input, loop=True)))]
+        try:
+            async with asyncio.timeout(20):
+                while True:
+                    await asyncio.sleep(0.1)
+                    with contextlib.suppress(ConnectionError):
+                        sent, shown = await scrape(ports[0]), await scrape(ports[1])
+                        if shown.get('lrae_receiver_delay_seconds{quantile="0.95"}'):
+                            return sent, shown
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    sent, shown = asyncio.run(run())
+    assert sent["lrae_sender_connected"] == 1 and shown["lrae_receiver_streaming"] == 1
+    assert shown["lrae_receiver_streams_total"] == 1
+    counted = ('packets_total{kind="data"}', 'bytes_total{kind="data"}', 'frames_total{fate="sent"}')
+    for name in (*counted, "q", "rtt_seconds"):
+        assert sent[f"lrae_sender_{name}"] > 0, name
+    for name in ('packets_total{kind="received"}', "bytes_total", 'sent_packets_total{kind="feedback"}', "q"):
+        assert shown[f"lrae_receiver_{name}"] > 0, name
+    assert shown['lrae_receiver_frames_total{fate="whole"}'] > 0
+    named = {line.split("{")[0] for line in (*sent, *shown)}
+    quiet = {"lrae_sender_drops_total", "lrae_receiver_drops_total", "lrae_sender_fec_overhead_ratio"}
+    assert set(METRICS) - named <= quiet, "the programs fill every name of the table"
