@@ -15,6 +15,7 @@ from lrae.channel.config import LinkConfig
 from lrae.channel.rate import NS, Capacity, FixedRate
 from lrae.experiments.congestion_links import DELAY_MS, Trial, made_up, recorded
 from lrae.experiments.congestion_sim import FPS, Flow, simulate
+from lrae.experiments.gcc import Gcc
 from lrae.experiments.pool import progress
 from lrae.sender import congestion
 from lrae.sender.congestion import AdaptiveRate, RateController
@@ -30,6 +31,7 @@ SHARED_SECONDS = 120.0
 
 CONTROLLERS: dict[str, Callable[[Trial], RateController]] = {
     "adaptive": lambda trial: AdaptiveRate(most=MOST),
+    "gcc": lambda trial: Gcc(most=MOST),
     "fixed": lambda trial: congestion.FixedRate(KNOWN_SHARE * 1000 * trial.rate.mean_kbps),
 }
 

@@ -125,6 +125,9 @@ class AdaptiveRate:
         return self._queueing
 
     def on_sent(self, counter: int, size: int, now: float) -> None:
+        if self._flying and counter <= self._flying[-1][0]:  # another session counts from its own beginning
+            self._flying.clear()
+            self._in_flight = 0
         self._flying.append((counter, size))
         self._in_flight += size
         if len(self._flying) > MAX_IN_FLIGHT:

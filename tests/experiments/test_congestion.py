@@ -95,6 +95,15 @@ def test_a_latecomer_gets_its_share():
     assert got["utilisation"] > 0.9
 
 
+def test_gcc_keeps_a_short_queue_and_starves_under_random_loss():
+    steady = Trial("steady", FixedRate(2000), 30)
+    got = score(steady, CONTROLLERS["gcc"](steady))
+    assert got.utilisation > 0.7
+    assert got.p95_ms < 30
+    lossy = Trial("loss", FixedRate(2000), 30, loss=Bernoulli(0.2))
+    assert score(lossy, CONTROLLERS["gcc"](lossy)).utilisation < 0.2
+
+
 def test_recordings_are_found_and_unfit_ones_named(tmp_path):
     folder = tmp_path / "mahimahi"
     folder.mkdir()
@@ -116,4 +125,4 @@ def test_every_made_up_link_has_a_name_and_a_table_row():
     assert len({trial.name for trial in trials}) == len(trials)
     one = {name: vars(score(Trial("t", FixedRate(500), 3), make(trials[0]))) for name, make in CONTROLLERS.items()}
     result = {"links": {"t": one}, "shared": [share(1000, (0.0,), seconds=3)]}
-    assert [table.row_count for table in tables(json.loads(json.dumps(result)))] == [2, 1]
+    assert [table.row_count for table in tables(json.loads(json.dumps(result)))] == [3, 1]

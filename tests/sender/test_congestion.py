@@ -101,6 +101,13 @@ def test_the_rate_stays_between_least_and_most():
     assert pipe.controller.rate == 200e3
 
 
+def test_a_session_that_counts_anew_is_not_held_back_by_what_the_old_one_had_in_flight():
+    pipe = Pipe(AdaptiveRate())
+    pipe.run(5, 2000)
+    pipe.counter, pipe.flying = 0, []
+    assert pipe.run(4, 2000) == pytest.approx(2e6, rel=0.1)
+
+
 def test_memory_is_bounded_when_nothing_is_ever_heard():
     controller = AdaptiveRate()
     for counter in range(3 * MAX_IN_FLIGHT):
