@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import random
 import re
+import socket
 import tracemalloc
 import zlib
 from collections import Counter
@@ -32,10 +34,11 @@ from lrae.codec.wire import (
     seal_packet,
 )
 from lrae.codec.wire.control import PADDING
-from lrae.codec.wire.keys import NoKey, SharedKey
+from lrae.codec.wire.keys import NoKey, SharedKey, write_key
 from lrae.codec.wire.serial import WRAP
 from lrae.errors import WireError
 from lrae.experiments.null_stream import NullFrames, decode_nothing, null_sender
+from lrae.receiver import main as recv
 from lrae.receiver.session import ReceiverSession
 from lrae.sender.events import Ended
 from lrae.sender.fec_fixed import FixedFec
@@ -677,3 +680,28 @@ def test_the_security_page_names_every_reason_under_which_datagrams_are_counted(
     page = (root / "docs" / "security.md").read_text()
     listed = re.findall(r"^\| `([a-z-]+)` \| (?:both|sender|receiver) \|", page, re.M)
     assert len(found) > 15 and found == set(listed)
+
+
+def test_without_a_key_a_receiver_listens_on_loopback_only_unless_told(capsys, tmp_path):
+    write_key(tmp_path / "key")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    assert recv.main(["--listen", f"0.0.0.0:{port}"]) == 1
+    said = capsys.readouterr().err
+    assert "--key" in said and "--insecure" in said and said.count("\n") == 1
+
+    async def listens(*options):
+        task = asyncio.create_task(recv.receive(recv.build_parser().parse_args([*options, "--quiet"])))
+        done, _ = await asyncio.wait([task], timeout=0.3)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return not done
+
+    for options in (
+        [f"0.0.0.0:{port}", "--insecure"],
+        [f"0.0.0.0:{port}", "--key", str(tmp_path / "key")],
+        [f"127.0.0.1:{port}"],
+        [f"localhost:{port}"],
+    ):
+        assert asyncio.run(listens("--listen", *options)), options
