@@ -36,16 +36,6 @@ def add_command(commands) -> None:
     sub.add_argument("--slack", type=int, choices=range(8), default=3, help=slack)
 
 
-def timed(frames: list[Callable[[], None]]) -> list[float]:
-    """Seconds that each takes, without the first WARM."""
-    times = []
-    for frame in frames:
-        begin = time.perf_counter()
-        frame()
-        times.append(time.perf_counter() - begin)
-    return times[WARM:]
-
-
 def typical(times: list[float]) -> float:
     """Seconds: the least median of ROUNDS."""
     return min(float(np.median(part)) for part in np.array_split(times, min(ROUNDS, len(times))))
@@ -53,28 +43,28 @@ def typical(times: list[float]) -> float:
 
 def time_code(packets: int, size: int, plan: Plan, lost: Callable[[int], set[int]]) -> tuple[list[float], list[float]]:
     """Seconds per frame that (FecEncoder, FecDecoder) take. lost(number): which packets of a frame are."""
-    rng, recovered = random.Random(0), []
+    rng, clock = random.Random(0), time.perf_counter
     media = [[rng.randbytes(size) for _ in range(packets)] for _ in range(8)]
-    encoder, decoder, parity = FecEncoder(), FecDecoder(), []
-
-    def encode(number: int) -> None:
-        parity.append(encoder.add(number, media[number % 8], plan))
-
-    def recover(number: int) -> None:
-        gone, frame = lost(number), media[number % 8]
-        for index in range(packets):
-            if index not in gone:
-                decoder.add(number, index, frame[index])
-        for packet in parity[number]:
-            recovered.extend(decoder.add_parity(packet))
+    encoder, decoder = FecEncoder(), FecDecoder()
+    encode_times, recover_times = [], []
+    for number in range(FRAMES):
+        frame, gone, found = media[number % 8], lost(number), []
+        arrived = [(index, packet) for index, packet in enumerate(frame) if index not in gone]
+        begin = clock()
+        parity = encoder.add(number, frame, plan)
+        encoded = clock()
+        for index, packet in arrived:
+            decoder.add(number, index, packet)
+        for packet in parity:
+            found += decoder.add_parity(packet)
         decoder.forget(number - 3)
-
-    encode_times = timed([lambda n=n: encode(n) for n in range(FRAMES)])
-    recover_times = timed([lambda n=n: recover(n) for n in range(FRAMES)])
-    expected = {(n, index, media[n % 8][index]) for n in range(FRAMES) for index in lost(n)}
-    if set(recovered) != expected:
-        raise RuntimeError("the code did not recover what it can")
-    return encode_times, recover_times
+        recover_times.append(clock() - encoded)
+        encode_times.append(encoded - begin)
+        if any(got.packet != media[got.number % 8][got.index] for got in found):
+            raise RuntimeError("the code recovers something else")
+    if decoder.counts["recovered"] != sum(len(lost(number)) for number in range(FRAMES)):
+        raise RuntimeError("the code does not recover what it can")
+    return encode_times[WARM:], recover_times[WARM:]
 
 
 def speed() -> dict:

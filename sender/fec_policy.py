@@ -14,8 +14,8 @@ from lrae.sender.retransmit import Retransmitter
 
 MEMORY = 2000  # datagrams whose fate is remembered: about 10 s at 1 Mbit/s
 ENOUGH = 100  # datagrams to know before the first parity
-EVERY = 64  # datagrams between two choices
-MARGIN = 0.1  # dB by which another plan must be better than the present one
+EVERY = 128  # datagrams between two choices
+MARGIN = 0.15  # dB by which another plan must be better than the present one
 SHARES = (1 / 8, 1 / 6, 1 / 4, 1 / 3, 1 / 2, 3 / 4, 1)  # parity packets per packet
 WINDOWS = (1, 2, 3, 4, 6, 8)  # frames; 1: block
 FRAMES = 48  # whose sizes are remembered

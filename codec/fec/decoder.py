@@ -97,7 +97,8 @@ class FecDecoder:
             self._drop({next(iter(self._equations.values()))})
         self._equations[name] = _Equation(parity.number, keys, coefficients, bytes(parity.payload), missing)
         self._missing |= missing
-        return self._solve()
+        # it takes part in no solution unless there are as many equations as it misses packets
+        return self._solve() if len(missing) <= len(self._equations) else []
 
     def forget(self, before: int) -> None:
         """Frames older than this are of no use any more: they are not recovered for their own sake."""
@@ -128,16 +129,17 @@ class FecDecoder:
 
     def _settle(self, keys: Iterable[int]) -> None:
         """These packets are there now; equations without a missing packet have done their duty."""
-        for equation in self._equations.values():
+        waiting = {}
+        for name, equation in self._equations.items():
             equation.missing.difference_update(keys)
-        self._retain([(name, e) for name, e in self._equations.items() if e.missing])
+            if equation.missing:
+                waiting[name] = equation
+        self._equations = waiting
+        self._missing.difference_update(keys)
 
     def _drop(self, equations: set[_Equation]) -> None:
-        self._retain([(name, e) for name, e in self._equations.items() if e not in equations])
-
-    def _retain(self, equations: list[tuple[tuple[int, int, int, int], _Equation]]) -> None:
-        self._equations = dict(equations)
-        self._missing = set().union(*[e.missing for _, e in equations])
+        self._equations = {name: e for name, e in self._equations.items() if e not in equations}
+        self._missing = set().union(*[e.missing for e in self._equations.values()])
 
     def _solve(self) -> list[Recovered]:
         """Recovers what the equations determine. Ends: every round but the last drops an equation."""
