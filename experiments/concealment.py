@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -14,7 +14,7 @@ from lrae.experiments import loss_rates
 from lrae.experiments.loss import Condition, codecs
 from lrae.experiments.loss_rates import INDEPENDENT, Variant, read
 from lrae.experiments.metrics import psnr_yuv
-from lrae.experiments.pool import run_jobs
+from lrae.experiments.pool import Setup
 
 LOST_EVERY = 7  # frames; has no divisor in common with the 8 frames after which a finer one comes
 MOVING = 2.0  # mean absolute difference of consecutive luma pictures, grey levels, from which on a clip moves
@@ -29,8 +29,7 @@ class WholeJob:
     frames: int
     condition: Condition
     names: tuple[str, ...]
-    model: str
-    device: str
+    setup: Setup
 
 
 def motion_of(frames: Sequence[Frame]) -> float:
@@ -43,8 +42,9 @@ def lose_frames(job: WholeJob) -> dict[str, object]:
     """Mean PSNR-YUV, dB, of what is shown in place of the lost frames. Every loss meets a decoder in step with the
     sender: the state after it is dropped, and the frame itself decoded for those that follow."""
     clip, condition = read(job.clip, job.frames), job.condition
-    encoder = codecs(job.model, clip.format, job.device, None)[0]
-    decoders = {name: codecs(job.model, clip.format, job.device, name)[1] for name in job.names}
+    codec = job.setup.model, clip.format, job.setup.device
+    encoder = codecs(*codec, None)[0]
+    decoders = {name: codecs(*codec, name)[1] for name in job.names}
     sent = encoder.initial_state()
     states = {name: decoder.initial_state() for name, decoder in decoders.items()}
     layout, shown = LAYOUTS.index(condition.layout), None
@@ -83,25 +83,20 @@ def measure(
     names: Sequence[str],
     *,
     base: Condition = Condition(),
-    model: str = "m",
-    device: str = "cpu",
-    processes: int = 1,
-    progress: Callable[[int], object],
+    setup: Setup = Setup(),
 ) -> dict[str, object]:
-    """The result of `lrae-bench impute` (keys: docs/loss.md). progress: of a number of jobs, a context manager."""
-    weights = model_hash(model)
+    """The result of `lrae-bench impute` (keys: docs/loss.md)."""
+    weights = model_hash(setup.model)
     by_resync = {r: {name: Variant(f"{r}_{name}", r, name) for name in names} for r in ("feedback", "none")}
     variants = [variant for row in by_resync.values() for variant in row.values()]
-    jobs = loss_rates.plan(clips, frames, qs, rates, variants, base=base, model=model, device=device)
+    jobs = loss_rates.plan(clips, frames, qs, rates, variants, base=base, setup=setup)
     frames = max(frames, LOST_EVERY + 1)
     whole_jobs = [
-        WholeJob(clip, frames, Condition(q=q, packets=base.packets, layout=base.layout), tuple(names), model, device)
+        WholeJob(clip, frames, Condition(q=q, packets=base.packets, layout=base.layout), tuple(names), setup)
         for clip in clips
         for q in qs
     ]
-    with progress(len(jobs) + len(whole_jobs) + 1) as step:
-        rows = run_jobs(loss_rates.run_job, jobs, processes, step)
-        whole = run_jobs(lose_frames, whole_jobs, processes, step)
+    rows, whole = setup.run((loss_rates.run_job, jobs), (lose_frames, whole_jobs))
     return {
         **{
             resync: {name: loss_rates.drops(rows, variant, INDEPENDENT) for name, variant in row.items()}

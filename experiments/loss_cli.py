@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.table import Table
 
 from lrae.codec.types import IMPUTE, LAYOUTS, MAX_PACKETS, TILES
 from lrae.experiments import concealment, loss_rates, progressive, recovery, utility
@@ -22,7 +24,7 @@ from lrae.experiments.loss_tables import (
     recovery_tables,
     utility_tables,
 )
-from lrae.experiments.pool import progress
+from lrae.experiments.pool import Setup
 
 QS = (10, 22, 34)
 RATES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
@@ -34,51 +36,55 @@ PLAIN = IMPUTE[0]  # the concealment of "no_imputer"
 
 def add_commands(commands, common: argparse.ArgumentParser) -> None:
     """commands: what add_subparsers() gave; common: the options of every subcommand."""
-    levelled = argparse.ArgumentParser(add_help=False)
-    levelled.add_argument("--q", type=levels, default=QS, help="comma-separated q, 0 to 63 (default 10,22,34)")
-    lossy = argparse.ArgumentParser(add_help=False)
-    lossy.add_argument("--jobs", type=count, default=2, help="processes, a thread each (default 2)")
-    channel = argparse.ArgumentParser(add_help=False)
+    levelled = _parent("--q", type=levels, default=QS, help="comma-separated q, 0 to 63 (default 10,22,34)")
+    jobs = _parent("--jobs", type=count, default=2, help="processes, a thread each (default 2)")
     packets = "packets per frame, more where a frame does not fit (default 4)"
-    channel.add_argument("--packets", type=_packets, default=4, metavar="K", help=packets)
+    channel = _parent("--packets", type=_packets, default=4, metavar="K", help=packets)
     channel.add_argument("--layout", default=LAYOUTS[0], choices=LAYOUTS)
     channel.add_argument("--rtt", type=float, default=0.1, help="seconds until feedback is there (default 0.1)")
+    split = _parent("--packets", type=_packets, default=8, metavar="K", help="packets per frame (default 8)")
+    plot = {"type": Path, "metavar": "FILE.png"}
 
-    sub = commands.add_parser("loss", parents=[common, levelled, lossy, channel], help="quality over loss rate, no FEC")
-    sub.set_defaults(run=run_loss)
+    sub = commands.add_parser("loss", parents=[common, levelled, jobs, channel], help="quality over loss rate, no FEC")
+    sub.set_defaults(run=_command(_loss, loss_tables, plot_loss))
     sub.add_argument("--loss", type=rates, default=RATES, help="comma-separated rates of lost packets, 0 to below 1")
     variants = f"of {', '.join(VARIANTS)} (default: all that the layout allows)"
     sub.add_argument("--variants", type=names_of(VARIANTS), help=variants)
     sub.add_argument("--burst", action="store_true", help="also bursty losses of the same rates")
     without = f"frames of the runs without feedback (default {LONG})"
     sub.add_argument("--no-feedback-frames", type=count, default=LONG, metavar="N", help=without)
-    sub.add_argument("--plot", type=Path, metavar="FILE.png")
+    sub.add_argument("--plot", **plot)
 
-    sub = commands.add_parser("impute", parents=[common, lossy, channel], help="ablation of what stands in for losses")
-    sub.set_defaults(run=run_impute)
+    sub = commands.add_parser("impute", parents=[common, jobs, channel], help="ablation of what stands in for losses")
+    sub.set_defaults(run=_command(_impute, impute_tables))
     sub.add_argument("--q", type=levels, default=IMPUTE_QS, help="comma-separated q, 0 to 63 (default 22)")
     sub.add_argument("--loss", type=rates, default=IMPUTE_RATES, help="comma-separated rates (default .1,.2,.3,.5)")
     sub.add_argument("--names", type=names_of(IMPUTE), default=IMPUTE, help=f"of {', '.join(IMPUTE)}")
 
     sub = commands.add_parser(
         "recovery",
-        parents=[common, levelled, lossy, channel],
+        parents=[common, levelled, jobs, channel],
         help="frames until a stream is well after a burst; replay time",
     )
-    sub.set_defaults(run=run_recovery)
+    sub.set_defaults(run=_command(_recovery, recovery_tables))
     sub.add_argument("--seeds", type=count, default=3, help="bursts tried on each clip (default 3)")
 
-    shared = [common, levelled, lossy]
+    shared = [common, levelled, jobs, split]
     sub = commands.add_parser("progressive", parents=shared, help="quality of the first k of K packets")
-    sub.set_defaults(run=run_progressive)
-    sub.add_argument("--packets", type=_packets, default=8, metavar="K", help="packets per frame (default 8)")
+    sub.set_defaults(run=_command(_progressive, progressive_tables, plot_progressive))
     sub.add_argument("--layouts", type=names_of(LAYOUTS), default=LAYOUTS, help=f"of {', '.join(LAYOUTS)}")
-    sub.add_argument("--plot", type=Path, metavar="FILE.png")
+    sub.add_argument("--plot", **plot)
 
     sub = commands.add_parser("utility", parents=shared, help="what losing a packet does, against guesses")
-    sub.set_defaults(run=run_utility)
-    sub.add_argument("--packets", type=_packets, default=8, metavar="K", help="packets per frame (default 8)")
+    sub.set_defaults(run=_command(_utility, utility_tables))
     sub.add_argument("--classifier", default="actions", help="name of shipped weights or a file (default actions)")
+
+
+def _parent(*option: str, **how) -> argparse.ArgumentParser:
+    """An option that several subcommands have."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument(*option, **how)
+    return parser
 
 
 def _packets(text: str) -> int:
@@ -88,8 +94,22 @@ def _packets(text: str) -> int:
     return value
 
 
-def _shared(args: argparse.Namespace) -> dict:
-    return {"model": args.model, "device": args.device, "processes": args.jobs, "progress": progress}
+def _command(
+    measure: Callable[[argparse.Namespace, Sequence[str], Setup], dict],
+    tables: Callable[[dict], list[Table]],
+    plot: Callable[[dict, Path], None] | None = None,
+) -> Callable[[argparse.Namespace, Console], dict]:
+    """A subcommand: measure the clips, print the tables, plot where asked for."""
+
+    def run(args: argparse.Namespace, console: Console) -> dict:
+        result = measure(args, find_clips(args.clips or "sample"), Setup(args.model, args.device, args.jobs))
+        for table in tables(result):
+            console.print(table)
+        if plot and args.plot:
+            plot(result, args.plot)
+        return result
+
+    return run
 
 
 def _base(args: argparse.Namespace) -> Condition:
@@ -108,53 +128,22 @@ def _variants(args: argparse.Namespace) -> list[Variant]:
     return [known[name] for name in names]
 
 
-def run_loss(args: argparse.Namespace, console: Console) -> dict:
-    """`lrae-bench loss`: measure, print, plot."""
-    variants = _variants(args)
-    clips = find_clips(args.clips or "sample")
-    result = loss_rates.measure(
-        clips, args.frames, args.q, args.loss, variants, burst=args.burst, base=_base(args), **_shared(args)
-    )
-    for table in loss_tables(result):
-        console.print(table)
-    if args.plot:
-        plot_loss(result, args.plot)
-    return result
+def _loss(args: argparse.Namespace, clips: Sequence[str], setup: Setup) -> dict:
+    base, variants = _base(args), _variants(args)
+    return loss_rates.measure(clips, args.frames, args.q, args.loss, variants, burst=args.burst, base=base, setup=setup)
 
 
-def run_impute(args: argparse.Namespace, console: Console) -> dict:
-    """`lrae-bench impute`: measure and print."""
-    clips = find_clips(args.clips or "sample")
-    result = concealment.measure(clips, args.frames, args.q, args.loss, args.names, base=_base(args), **_shared(args))
-    for table in impute_tables(result):
-        console.print(table)
-    return result
+def _impute(args: argparse.Namespace, clips: Sequence[str], setup: Setup) -> dict:
+    return concealment.measure(clips, args.frames, args.q, args.loss, args.names, base=_base(args), setup=setup)
 
 
-def run_recovery(args: argparse.Namespace, console: Console) -> dict:
-    """`lrae-bench recovery`: measure and print."""
-    clips = find_clips(args.clips or "sample")
-    result = recovery.measure(clips, args.frames, args.q, args.seeds, base=_base(args), **_shared(args))
-    for table in recovery_tables(result):
-        console.print(table)
-    return result
+def _recovery(args: argparse.Namespace, clips: Sequence[str], setup: Setup) -> dict:
+    return recovery.measure(clips, args.frames, args.q, args.seeds, base=_base(args), setup=setup)
 
 
-def run_progressive(args: argparse.Namespace, console: Console) -> dict:
-    """`lrae-bench progressive`: measure, print, plot."""
-    clips = find_clips(args.clips or "sample")
-    result = progressive.measure(clips, args.frames, args.q, args.packets, args.layouts, **_shared(args))
-    for table in progressive_tables(result):
-        console.print(table)
-    if args.plot:
-        plot_progressive(result, args.plot)
-    return result
+def _progressive(args: argparse.Namespace, clips: Sequence[str], setup: Setup) -> dict:
+    return progressive.measure(clips, args.frames, args.q, args.packets, args.layouts, setup=setup)
 
 
-def run_utility(args: argparse.Namespace, console: Console) -> dict:
-    """`lrae-bench utility`: measure and print."""
-    clips = find_clips(args.clips or "sample")
-    result = utility.measure(clips, args.frames, args.q, args.packets, classifier=args.classifier, **_shared(args))
-    for table in utility_tables(result):
-        console.print(table)
-    return result
+def _utility(args: argparse.Namespace, clips: Sequence[str], setup: Setup) -> dict:
+    return utility.measure(clips, args.frames, args.q, args.packets, classifier=args.classifier, setup=setup)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -12,7 +12,7 @@ from lrae.channel.loss import check_probability
 from lrae.codec import model_hash
 from lrae.experiments.clips import read_clip
 from lrae.experiments.loss import Condition, bursty, run, summarise
-from lrae.experiments.pool import run_jobs
+from lrae.experiments.pool import Setup
 
 INDEPENDENT, BURSTY = "independent", "bursty"
 read = lru_cache(maxsize=2)(read_clip)
@@ -38,8 +38,7 @@ class Job:
     variant: str
     process: str
     rate: float
-    model: str
-    device: str
+    setup: Setup
 
 
 def spec(process: str, rate: float) -> str:
@@ -51,7 +50,7 @@ def spec(process: str, rate: float) -> str:
 def run_job(job: Job) -> dict:
     """What was run, and summarise()."""
     clip = read(job.clip, job.frames)
-    done = summarise(run(clip, job.condition, job.model, job.device), clip.pixels)
+    done = summarise(run(clip, job.condition, job.setup.model, job.setup.device), clip.pixels)
     head = {"clip": clip.name, "frames": len(clip.frames), "q": job.condition.q, "variant": job.variant}
     return {**head, "process": job.process, "loss": job.rate, **done}
 
@@ -65,8 +64,7 @@ def plan(
     *,
     processes: Sequence[str] = (INDEPENDENT,),
     base: Condition = Condition(),
-    model: str = "m",
-    device: str = "cpu",
+    setup: Setup = Setup(),
 ) -> list[Job]:
     """Every run, the one without loss always among them; neighbours share a clip."""
     lossy = [(process, rate) for process in processes for rate in sorted(set(rates)) if rate > 0]
@@ -79,7 +77,7 @@ def plan(
                 count = variant.frames or frames
                 for process, rate in losses:
                     subject = replace(condition, loss=spec(process, rate))
-                    jobs.append(Job(name, count, subject, variant.name, process, rate, model, device))
+                    jobs.append(Job(name, count, subject, variant.name, process, rate, setup))
     return jobs
 
 
@@ -122,17 +120,13 @@ def measure(
     *,
     burst: bool = False,
     base: Condition = Condition(),
-    model: str = "m",
-    device: str = "cpu",
-    processes: int = 1,
-    progress: Callable[[int], object],
+    setup: Setup = Setup(),
 ) -> dict[str, object]:
-    """The result of `lrae-bench loss` (keys: docs/loss.md). progress: of a number of jobs, a context manager."""
+    """The result of `lrae-bench loss` (keys: docs/loss.md)."""
     kinds = (INDEPENDENT, BURSTY) if burst else (INDEPENDENT,)
-    jobs = plan(names, frames, qs, rates, variants, processes=kinds, base=base, model=model, device=device)
-    weights = model_hash(model)
-    with progress(len(jobs)) as step:
-        rows = run_jobs(run_job, jobs, processes, step)
+    jobs = plan(names, frames, qs, rates, variants, processes=kinds, base=base, setup=setup)
+    weights = model_hash(setup.model)
+    (rows,) = setup.run((run_job, jobs))
     result = costs(rows, variants, INDEPENDENT)
     if burst:
         result["bursty"] = costs(rows, variants, BURSTY)

@@ -1,4 +1,4 @@
-"""Independent runs on several processes, and the bar that shows how far they are."""
+"""Independent runs on several processes, the bar that shows how far they are, and what all of them run with."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TypeVar
 
 import cv2
@@ -59,6 +60,27 @@ def run_jobs(
             pool.shutdown(cancel_futures=True)
             raise
     return [future.result() for future in futures]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the runs of a benchmark have in common. model, device: as make_encoder() takes them; processes: how many."""
+
+    model: str = "m"
+    device: str = "cpu"
+    processes: int = 1
+
+    def run(self, *work: tuple[Callable[[Job], Result], Sequence[Job]]) -> list[list[Result]]:
+        """The results of each (function, jobs), as run_jobs() gives them, all under one bar."""
+        pairs = [(function, job) for function, jobs in work for job in jobs]
+        with progress(len(pairs)) as step:
+            results = iter(run_jobs(_call, pairs, self.processes, step))
+        return [[next(results) for _ in jobs] for _, jobs in work]
+
+
+def _call(pair: tuple[Callable[[Job], Result], Job]) -> Result:
+    function, job = pair
+    return function(job)
 
 
 def _one_thread() -> None:

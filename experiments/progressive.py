@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from lrae.codec.types import LAYOUTS, EncodeHints
 from lrae.experiments.loss import codecs
 from lrae.experiments.loss_rates import read
 from lrae.experiments.metrics import psnr_yuv, ssim_db, ssim_y
-from lrae.experiments.pool import run_jobs
+from lrae.experiments.pool import Setup
 from lrae.experiments.rd import WHOLE
 
 EVERY = 3  # every third frame is cut; shares no divisor with the 8 frames after which a finer one comes
@@ -27,15 +27,14 @@ class Job:
     q: int
     packets: int
     layout: str
-    model: str
-    device: str
+    setup: Setup
 
 
 def cut_frames(job: Job) -> dict[str, object]:
     """Lists over k = 0...K: PSNR-YUV and SSIM in dB, and the share of the frame's bytes in the first k packets. Means
     over every EVERY-th frame, each cut for a decoder that has all that came before."""
     clip = read(job.clip, max(job.frames, EVERY + 1))
-    encoder, decoder = codecs(job.model, clip.format, job.device, None)
+    encoder, decoder = codecs(job.setup.model, clip.format, job.setup.device, None)
     sent, received = encoder.initial_state(), decoder.initial_state()
     layout = LAYOUTS.index(job.layout)
     psnr, similarity, share = [], [], []
@@ -70,16 +69,12 @@ def measure(
     packets: int,
     layouts: Sequence[str] = LAYOUTS,
     *,
-    model: str = "m",
-    device: str = "cpu",
-    processes: int = 1,
-    progress: Callable[[int], object],
+    setup: Setup = Setup(),
 ) -> dict[str, object]:
-    """The result of `lrae-bench progressive` (keys: docs/loss.md). progress: of a number of jobs, a context manager."""
-    weights = model_hash(model)
-    jobs = [Job(c, frames, q, packets, layout, model, device) for c in clips for q in qs for layout in layouts]
-    with progress(len(jobs) + 1) as step:
-        rows = run_jobs(cut_frames, jobs, processes, step)
+    """The result of `lrae-bench progressive` (keys: docs/loss.md)."""
+    weights = model_hash(setup.model)
+    jobs = [Job(clip, frames, q, packets, layout, setup) for clip in clips for q in qs for layout in layouts]
+    (rows,) = setup.run((cut_frames, jobs))
     means = {
         layout: {
             key: np.mean([row[key] for row in rows if row["layout"] == layout], 0).tolist()

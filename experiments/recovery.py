@@ -16,7 +16,7 @@ from lrae.errors import ConfigError
 from lrae.experiments.clips import Clip
 from lrae.experiments.loss import Condition, Run, codecs, run
 from lrae.experiments.loss_rates import read
-from lrae.experiments.pool import run_jobs
+from lrae.experiments.pool import Setup
 
 LEAD = 8  # frames before the burst
 BURST_SECONDS, BURST_LOSS = 1.0, 0.5
@@ -34,8 +34,7 @@ class Job:
     frames: int
     condition: Condition
     seeds: tuple[int, ...]
-    model: str
-    device: str
+    setup: Setup
 
 
 def burst_frames(fps: float) -> int:
@@ -58,9 +57,10 @@ def recover(job: Job) -> dict[str, object]:
     stop = LEAD + burst_frames(fps)
     if len(clip.frames) <= stop:
         raise ConfigError(f"{clip.name}: {len(clip.frames)} frames are too few: the burst ends with number {stop}")
-    whole = run(clip, job.condition, job.model, job.device)
+    codec = job.setup.model, job.setup.device
+    whole = run(clip, job.condition, *codec)
     lossy = replace(job.condition, loss=repr(BURST_LOSS), start=LEAD, stop=stop)
-    runs = [run(clip, replace(lossy, seed=seed), job.model, job.device) for seed in job.seeds]
+    runs = [run(clip, replace(lossy, seed=seed), *codec) for seed in job.seeds]
     return {
         "clip": clip.name,
         "q": job.condition.q,
@@ -71,11 +71,11 @@ def recover(job: Job) -> dict[str, object]:
     }
 
 
-def time_codec(clip: Clip, condition: Condition, model: str, device: str) -> dict[str, float]:
+def time_codec(clip: Clip, condition: Condition, setup: Setup) -> dict[str, float]:
     """Medians in ms over a clip: replay of REPLAYED frames of which each lacks its first packet; decoding with all
     packets, without the first, the same without the imputer network, without any; the frame interval beside them."""
-    encoder, decoder = codecs(model, clip.format, device, condition.impute)
-    plain = codecs(model, clip.format, device, NO_NETWORK)[1]
+    encoder, decoder = codecs(setup.model, clip.format, setup.device, condition.impute)
+    plain = codecs(setup.model, clip.format, setup.device, NO_NETWORK)[1]
     sent, received = encoder.initial_state(), decoder.initial_state()
     hints = EncodeHints(packets=condition.packets, layout=LAYOUTS.index(condition.layout))
     states, sents = [], []
@@ -120,18 +120,14 @@ def measure(
     *,
     size: tuple[int, int] = (448, 256),
     base: Condition = Condition(),
-    model: str = "m",
-    device: str = "cpu",
-    processes: int = 1,
-    progress: Callable[[int], object],
+    setup: Setup = Setup(),
 ) -> dict[str, object]:
-    """The result of `lrae-bench recovery` (keys: docs/loss.md). progress: of a number of jobs, a context manager."""
-    weights = model_hash(model)
-    jobs = [Job(c, frames, replace(base, q=q), tuple(range(seeds)), model, device) for c in clips for q in qs]
+    """The result of `lrae-bench recovery` (keys: docs/loss.md)."""
+    weights = model_hash(setup.model)
+    jobs = [Job(clip, frames, replace(base, q=q), tuple(range(seeds)), setup) for clip in clips for q in qs]
     clip = read(clips[0], max(frames, WARM_UP + REPLAYED + 8), scale=size)
-    times = time_codec(clip, replace(base, q=qs[len(qs) // 2]), model, device)
-    with progress(len(jobs) + 1) as step:
-        rows = run_jobs(recover, jobs, processes, step)
+    times = time_codec(clip, replace(base, q=qs[len(qs) // 2]), setup)
+    (rows,) = setup.run((recover, jobs))
     waits = [math.inf if n is None else n for row in rows for n in row["frames"]]
     middle = median(waits)
     late = sum(n is None or n > row["target"] for row in rows for n in row["frames"])

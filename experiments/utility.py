@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from time import perf_counter
@@ -20,7 +20,7 @@ from lrae.codec.types import TILES, EncodedFrame, EncodeHints, Frame
 from lrae.codec.utility import utility
 from lrae.experiments.loss import codecs
 from lrae.experiments.loss_rates import read
-from lrae.experiments.pool import run_jobs
+from lrae.experiments.pool import Setup
 from lrae.experiments.rd import WHOLE
 from lrae.models.blocks import pack
 from lrae.models.classifier import ActionState, Classifier, descriptor, due, load_classifier, observe
@@ -41,9 +41,8 @@ class Job:
     frames: int
     q: int
     packets: int
-    model: str
     classifier: str
-    device: str
+    setup: Setup
 
 
 def squared_error(frame: Frame, other: Frame) -> float:
@@ -124,8 +123,8 @@ def lose_packets(job: Job) -> dict[str, object]:
     """Effects and predictions for the packets of every EVERY-th frame, rank correlations, times."""
     clip = read(job.clip, max(job.frames, EVERY + LATER + 1))
     width, height, fps = clip.format.width, clip.format.height, float(clip.format.fps)
-    encoder, _ = codecs(job.model, clip.format, job.device, None)
-    core = reconstructor(job.model, width, height, job.device)
+    encoder, _ = codecs(job.setup.model, clip.format, job.setup.device, None)
+    core = reconstructor(job.setup.model, width, height, job.setup.device)
     judge = Judge(load_classifier(job.classifier), width, height, fps)
     state, open_, done, times = encoder.initial_state(), [], [], []
     for number, frame in enumerate(clip.frames):
@@ -206,16 +205,12 @@ def measure(
     packets: int,
     *,
     classifier: str = "actions",
-    model: str = "m",
-    device: str = "cpu",
-    processes: int = 1,
-    progress: Callable[[int], object],
+    setup: Setup = Setup(),
 ) -> dict[str, object]:
-    """The result of `lrae-bench utility` (keys: docs/loss.md). progress: of a number of jobs, a context manager."""
-    weights = model_hash(model)
-    jobs = [Job(clip, frames, q, packets, model, classifier, device) for clip in clips for q in qs]
-    with progress(len(jobs) + 1) as step:
-        rows = run_jobs(lose_packets, jobs, processes, step)
+    """The result of `lrae-bench utility` (keys: docs/loss.md)."""
+    weights = model_hash(setup.model)
+    jobs = [Job(clip, frames, q, packets, classifier, setup) for clip in clips for q in qs]
+    (rows,) = setup.run((lose_packets, jobs))
     encode, guess = np.median([row["times"] for row in rows], 0)
     means = {
         key: {

@@ -200,14 +200,14 @@ def test_mutated_truncated_and_random_packets_never_crash_nor_leave_the_range():
 
 
 def test_mutated_and_random_tiles_never_crash_nor_leave_the_range():
-    """20,000 hostile payloads, each beside a sound one."""
+    """6,000 hostile payloads, each beside a sound one."""
     encoder, decoder = pair(128, 80)
     hints = {"q": 12, "packets": 2, "refresh": frozenset({1, 2})}
     coded = [e for e, _, _ in encode(encoder, clip(128, 80, 3), **hints)]
     assert [len(e.meta.patches) for e in coded] == [0, 2, 2]
     rng = np.random.default_rng(2)
     refused = 0
-    for round_ in range(20_000):
+    for round_ in range(6_000):
         encoded = coded[round_ % len(coded)]
         data = bytearray(encoded.payloads[round_ % 2])
         if round_ % 3 == 0:
@@ -222,7 +222,7 @@ def test_mutated_and_random_tiles_never_crash_nor_leave_the_range():
         refused += round_ % 2 not in read
         assert result.classes.max() < CLASSES
         assert np.abs(result.levels.astype(int)).max() <= MAX_LEVEL
-    assert refused < 19_000
+    assert refused < 5_700
 
 
 def test_damaged_frames_decode_to_a_picture_of_the_right_size():

@@ -2,7 +2,6 @@
 
 import json
 import math
-from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 
@@ -15,8 +14,8 @@ from lrae.experiments import bench, concealment, loss, loss_rates, progressive, 
 from lrae.experiments.clips import read_clip
 from lrae.experiments.loss import Condition, Feedback, FrameResult, bursty, run, summarise
 from lrae.experiments.loss_tables import impute_tables
-from lrae.experiments.pool import run_jobs
-from lrae.sender.session import LOSS_FIRST
+from lrae.experiments.pool import Setup, run_jobs
+from lrae.sender.flow import LOSS_FIRST
 
 CLIP = "synthetic:64x48@30x24"
 MODULES = (loss_rates, concealment, recovery, progressive)
@@ -128,6 +127,8 @@ def test_jobs_on_processes_come_back_in_order():
     calls = []
     assert run_jobs(math.sqrt, [9.0, 4.0, 1.0], 2, calls.append) == [3.0, 2.0, 1.0]
     assert calls == [""] * 4
+    numbers, words = Setup(processes=2).run((math.sqrt, [9.0, 4.0]), (str.upper, ["a"]))
+    assert (numbers, words) == ([3.0, 2.0], ["A"])
 
 
 def test_loss_writes_its_documented_keys_and_no_loss_costs_nothing(toy, tmp_path, capsys):
@@ -184,14 +185,9 @@ def test_progressive_writes_quality_and_bytes_over_the_packets(toy, tmp_path):
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
-@contextmanager
-def no_progress(total):
-    yield lambda text: None
-
-
 def test_concealments_are_compared_over_loss_and_over_frames_lost_whole(toy):
     names = ("zero", "full")
-    result = concealment.measure([CLIP], 16, (22,), (0.2,), names, progress=no_progress)
+    result = concealment.measure([CLIP], 16, (22,), (0.2,), names)
     for resync in ("feedback", "none"):
         assert set(result[resync]) == set(names)
         assert list(result[resync]["full"]["psnr_yuv"]) == ["0", "0.2"]
