@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from lrae.codec.types import Frame
-from lrae.experiments.metrics import mean_psnr_yuv, psnr_plane, psnr_planes, psnr_yuv, ssim, ssim_db
+from lrae.experiments.metrics import (
+    MS_SSIM_WEIGHTS,
+    mean_psnr_yuv,
+    psnr_plane,
+    psnr_planes,
+    psnr_yuv,
+    ssim,
+    ssim_and_ms_ssim,
+    ssim_db,
+)
 
 
 def flat(y, u, v):
@@ -64,3 +73,44 @@ def test_ssim_db_is_the_log_of_what_is_missing():
     assert ssim_db(0.99) == pytest.approx(20)
     assert ssim_db(1.0) == 100
     assert ssim_db(0.0) == 0
+
+
+def textured(height, width, seed=3):
+    rng = np.random.default_rng(seed)
+    a = np.clip(np.cumsum(rng.normal(0, 5, (height, width)), 1) + 128, 0, 255).astype(np.uint8)
+    return a, np.clip(a + rng.normal(0, 12, a.shape), 0, 255).astype(np.uint8)
+
+
+def contrast_by_definition(a, b):
+    """The contrast-structure term of SSIM, window by window in double precision."""
+    axis = np.exp(-((np.arange(11) - 5) ** 2) / (2 * 1.5**2))
+    window = np.outer(axis, axis) / axis.sum() ** 2
+    views = [np.lib.stride_tricks.sliding_window_view(plane.astype(float), (11, 11)) for plane in (a, b)]
+    x, y = (np.einsum("ijkl,kl->ij", view, window) for view in views)
+    xx, yy = (np.einsum("ijkl,ijkl,kl->ij", view, view, window) for view in views)
+    xy = np.einsum("ijkl,ijkl,kl->ij", *views, window)
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    contrast = (2 * (xy - x * y) + c2) / (xx - x * x + yy - y * y + c2)
+    return np.mean(contrast), np.mean(contrast * (2 * x * y + c1) / (x * x + y * y + c1))
+
+
+def test_ms_ssim_is_wangs_definition_over_five_scales_and_comes_with_ssim():
+    a, b = textured(181, 176)
+    product, x, y = 1.0, a.astype(float), b.astype(float)
+    for scale, weight in enumerate(MS_SSIM_WEIGHTS):
+        contrast, whole = contrast_by_definition(x, y)
+        product *= (whole if scale == 4 else contrast) ** weight
+        x, y = (p[: p.shape[0] // 2 * 2, : p.shape[1] // 2 * 2] for p in (x, y))
+        x, y = (p.reshape(p.shape[0] // 2, 2, -1, 2).mean(axis=(1, 3)) for p in (x, y))
+    first, several = ssim_and_ms_ssim(a, b)
+    assert several == pytest.approx(product, abs=1e-5)
+    assert first == ssim(a, b)
+    assert sum(MS_SSIM_WEIGHTS) == pytest.approx(1, abs=1e-3)
+
+
+def test_ms_ssim_is_1_for_equal_planes_0_at_least_and_needs_room_for_its_window():
+    a, _ = textured(176, 176)
+    assert ssim_and_ms_ssim(a, a) == pytest.approx((1, 1), abs=1e-6)
+    assert ssim_and_ms_ssim(a, 255 - a)[1] == 0
+    with pytest.raises(ValueError, match="176"):
+        ssim_and_ms_ssim(a[:175], a[:175])
