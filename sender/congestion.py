@@ -24,7 +24,9 @@ BASE_SECONDS = 30.0  # a least delay older than this is forgotten: clocks skew, 
 PROVEN_SECONDS = 10.0  # what was delivered longer ago says nothing
 PROVEN = 1.5  # times what was delivered may be assumed
 STUCK_SECONDS = 0.25  # and a round trip: a queue that stays the same for so long while the rate is halved is none
-STUCK_LEAST, STUCK_MOST = 0.8, 1.25  # times what it was: the same
+STUCK_SAME = 0.010  # seconds, or this part of it where that is more:
+STUCK_SHARE = 0.1  # the same
+LONGER_ROUTE = 0.5  # seconds: no route grows by more
 SLACK = 0.1  # seconds by which a queue may seem longer than the whole round trip
 MAX_ACCEPTED = 0.8  # loss beyond this is not made up for
 MAX_IN_FLIGHT = 1 << 14  # datagrams
@@ -202,11 +204,11 @@ class AdaptiveRate:
 
     def _doubt(self, now: float) -> None:
         """A longer route looks like a queue, but neither drains nor grows whatever the rate: a new base."""
-        if self._queueing <= self._target:
+        if not self._target < self._queueing < LONGER_ROUTE:
             self._stuck = None
             return
         since, queueing, most = self._stuck or (now, self._queueing, 0.0)
-        if not STUCK_LEAST * queueing <= self._queueing <= STUCK_MOST * queueing:
+        if abs(self._queueing - queueing) > max(STUCK_SAME, STUCK_SHARE * queueing):
             since, queueing, most = now, self._queueing, 0.0
         most = max(most, self._capacity)
         self._stuck = since, queueing, most
