@@ -171,6 +171,9 @@ class ReceiverSession:
             return self._on_bye(packet, size, address, now)
         if packet.role != "sender":
             return "unexpected"
+        if self._media is not None and (address, packet.stream) == (self._address, self._stream.config.stream):
+            self._media.report_soon(now)  # which says that we know each other: nobody need begin again
+            return None
         token = self._tokens.issue(address, packet.stream, packet.nonce, now)
         deadline = min(60_000, round(self._deadline * 1e3))
         answer = Hello(packet.stream, "receiver", f"lrae {VERSION}", packet.nonce, token, deadline)

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from lrae.channel.config import LinkConfig
 from lrae.channel.link import Link
+from lrae.channel.loss import Bernoulli
 from lrae.codec.types import FrameHeader, VideoFormat
 from lrae.codec.wire import (
     HANDSHAKE,
@@ -450,6 +451,20 @@ def test_a_datagram_that_was_overtaken_on_the_old_path_does_not_bring_the_old_ad
     peer.now += 1.0
     assert {address for _, address in peer.receiver.datagrams_to_send(peer.now)} == {moved}
     assert not peer.receiver.counts
+
+
+@BOTH
+@pytest.mark.parametrize("seconds", [0.5, 2.0, 3.5])
+def test_after_an_outage_both_sides_know_each_other_still(keys, seconds):
+    world = World(keys, seconds=8.0)
+    world.run(2)
+    dead = LinkConfig(loss=Bernoulli(1.0))
+    links, world.up, world.down = (world.up, world.down), Link(dead, 1, world.now), Link(dead, 2, world.now)
+    world.run(seconds)
+    world.up, world.down = links
+    world.run(10)
+    assert [world.seen[k] for k in ("StreamStarted", "StreamEnded", "clean")] == [1, 1, 1]
+    assert world.events[-1] == Ended(True)
 
 
 def test_without_a_key_a_session_belongs_to_its_address():
