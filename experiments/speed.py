@@ -11,18 +11,15 @@ import cv2
 import torch
 
 from lrae.codec import make_decoder, make_encoder, model_hash
-from lrae.codec.types import EncodedFrame, EncodeHints, FrameHeader, VideoFormat
-from lrae.codec.wire import Config
+from lrae.codec.types import EncodeHints
+from lrae.codec.wire.keys import NoKey
 from lrae.experiments.clips import Clip, read_clip
-from lrae.receiver.events import FrameDue, StreamStarted
-from lrae.receiver.session import ReceiverSession
-from lrae.sender.pacer import Pacer
-from lrae.sender.session import SenderSession
+from lrae.experiments.wire_speed import session_seconds
 
 SIZES = ((448, 256), (640, 360), (1280, 720))
 WARM_UP = 4  # frames that are not counted: the intra frame, and what libraries set up on first use
 ENTROPY = "entropy"  # the stage of entropy coding and packetising, in encoder and decoder
-HANDSHAKE = 10  # ticks that the session cores may take to agree
+SESSION_FRAMES = 500  # for the time that the session cores take
 
 
 @dataclass
@@ -71,37 +68,6 @@ def time_clip(clip: Clip, model: str, q: int, device: str, encode: Times, decode
     return 8 * size / clip.pixels
 
 
-def session_overhead(frames: int = 500, packets: int = 4, payload: int = 800) -> float:
-    """Seconds that sender and receiver core take per DATA packet, feedback included; no codec, no sockets."""
-    video = VideoFormat(448, 256)
-    sender = SenderSession(Config(1, video, "m", "0" * 16), Pacer(0.0, 0.0), 0.0)
-    receiver = ReceiverSession()
-    body = tuple(bytes([index]) * payload for index in range(packets))
-    used = frozenset(range(packets))
-    number, spent = 0, 0.0
-    for tick in range(1, frames + HANDSHAKE):
-        now = tick / 30
-        encoded = EncodedFrame(FrameHeader(number, number == 0, 32, packets, 0, max(0, number - 1)), body, 0)
-        start = perf_counter()
-        sender.handle_timer(now)
-        if sender.connected:
-            sender.take_news(now)
-            sender.send_frame(encoded, now, now)
-            number += 1
-        for datagram, _ in sender.datagrams_to_send(now):
-            receiver.receive_datagram(datagram, "sender", now)
-        receiver.handle_timer(now)
-        while (event := receiver.next_event()) is not None:
-            if isinstance(event, StreamStarted):
-                receiver.accept(event, now)
-            elif isinstance(event, FrameDue):
-                receiver.decoded(event, used, now)
-        for datagram, _ in receiver.datagrams_to_send(now):
-            sender.receive_datagram(datagram, "receiver", now)
-        spent += perf_counter() - start
-    return spent / (number * packets)
-
-
 def measure(
     names: Sequence[str],
     count: int,
@@ -128,7 +94,7 @@ def measure(
     return {
         "fps": fps,
         "detail": detail,
-        "session_us_per_packet": 1e6 * session_overhead(),
+        "session_us_per_packet": 1e6 * sum(session_seconds(NoKey(), SESSION_FRAMES)),
         "threads": {"torch": torch.get_num_threads(), "opencv": cv2.getNumThreads()},
         "model_hash": model_hash(model),
         "q": q,
