@@ -11,14 +11,14 @@ from typing import Protocol
 from lrae.sender.link_estimate import LossJudge, ReceiveRate, WindowedMin
 
 # chosen on recorded LTE links and steady ones, at round trips of 10 to 300 ms: docs/transport.md
-TARGET = 0.025  # seconds of queueing to steer to, at TARGET_RATE
+TARGET = 0.024  # seconds of queueing to steer to, at TARGET_RATE
 TARGET_RATE = 4e6  # bit/s
 TARGET_SLOPE = 0.003  # seconds less for each doubling of the rate, so that the larger of two flows yields
 TARGET_LEAST, TARGET_MOST = 0.010, 0.050
 PROBE = 0.5  # how much faster than the link delivered, while no queue is there
 DRAIN = 0.060  # seconds, and a round trip, in which an excess of queueing is to be gone
 EMPTY = 0.006  # seconds of queueing that need not be a queue
-LONG, SHORT = 0.100, 0.050  # seconds over which arrivals are counted
+LONG, SHORT = 0.100, 0.033  # seconds over which arrivals are counted
 LATEST = 0.010  # seconds of arrivals that say how long the queue is
 BASE_SECONDS = 30.0  # a least delay older than this is forgotten: clocks skew, routes change
 PROVEN_SECONDS = 10.0  # what was delivered longer ago says nothing
