@@ -66,7 +66,7 @@ class LossJudge:
     MARGIN = 0.03  # loss beyond what is accepted, and beyond what chance explains (2 sigma)
     TEST = 0.85
     GROWTH = 0.1  # of the ceiling a second, twice as much after each window without new loss
-    FORGET = 0.25  # how far accepted loss sinks with each window that had less
+    FOLLOW = 0.25  # how far accepted loss goes with each window, down, and up to what the last test found
 
     def __init__(self) -> None:
         self.accepted = 0.0
@@ -74,6 +74,7 @@ class LossJudge:
         self._testing = False
         self._growth = self.GROWTH
         self._suspect = 0.0  # loss that started the test
+        self._tested = 0.0  # loss that the last test found not to be the sender's
         self._begin(-math.inf)
 
     def _begin(self, now: float) -> None:
@@ -101,12 +102,13 @@ class LossJudge:
         if self._testing:
             self._testing = False
             if loss > (self.accepted + self._suspect) / 2:
-                self.accepted, self.ceiling = loss, math.inf
+                self.accepted = self._tested = loss
+                self.ceiling = math.inf
         elif loss > self.accepted + self.MARGIN + chance and not self._queued:
             self._testing, self._suspect = True, loss
             self.ceiling = self.TEST * 8 * self._bytes / span
-        elif loss < self.accepted:
-            self.accepted += self.FORGET * (loss - self.accepted)
+        else:
+            self.accepted = min(self._tested, self.accepted + self.FOLLOW * (loss - self.accepted))
         if self._testing:
             self._growth = self.GROWTH
         else:
