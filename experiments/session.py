@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from statistics import fmean
 
 from rich.console import Console
@@ -17,7 +17,7 @@ from lrae.experiments.arguments import count
 from lrae.experiments.clips import Clip, find_clips
 from lrae.experiments.loss_rates import read
 from lrae.experiments.pool import progress, run_jobs
-from lrae.experiments.stream import Network, Setup, StreamResult, run_stream
+from lrae.experiments.stream import Network, Setup, run_stream
 from lrae.sender.main import parse_bitrate, parse_fec
 
 LOSSES = ("none", "0.05", "0.1", "0.2", "0.3", "ge:tambur", "ge:0.03,0.25,0,0.7")
@@ -101,35 +101,32 @@ def run_job(job: Job) -> dict:
 
 
 def mean(results: list[dict]) -> dict:
-    """The mean of every figure; of shares, by kind."""
-    row = {f.name: fmean(r[f.name] for r in results) for f in fields(StreamResult) if f.name != "shares"}
-    row["longest_gap"] = max(r["longest_gap"] for r in results)
-    return row | {"shares": {kind: fmean(r["shares"][kind] for r in results) for kind in results[0]["shares"]}}
+    """The mean of every figure that was measured; of the longest gap, the longest."""
+    row = {name: fmean(r[name] for r in results) for name, value in results[0].items() if value is not None}
+    return row | {"longest_gap_s": max(r["longest_gap_s"] for r in results)}
 
 
 def session_table(found: dict, rtt: float, bitrate: str) -> Table:
     """One row for each loss process and code."""
     table = Table(title=f"Sessions at {bitrate}, round trip {rtt:g} ms, means", title_justify="left")
-    columns = ("PSNR-YUV", "SSIM dB", "whole", "delay P50", "P95 ms", "frozen", "kbit/s", "parity", "resent", "feedback")
-    for column in ("loss", "code", *columns):
+    figures = ("PSNR-YUV", "SSIM dB", "whole", "delay P50", "P95 ms", "frozen", "kbit/s")
+    for column in ("loss", "code", *figures, "parity", "resent", "feedback"):
         table.add_column(column, justify="left" if column in ("loss", "code") else "right", no_wrap=True)
     for loss, rows in found.items():
-        best = max(row["psnr"] for row in rows.values())
+        best = max(row["psnr_yuv"] for row in rows.values())
         for index, (code, row) in enumerate(rows.items()):
-            quality = f"{row['psnr']:.2f}"
+            quality = f"{row['psnr_yuv']:.2f}"
             table.add_row(
                 loss if index == 0 else "",
                 code,
-                f"[bold]{quality}[/]" if row["psnr"] == best else quality,
+                f"[bold]{quality}[/]" if row["psnr_yuv"] == best else quality,
                 f"{row['ssim_db']:.2f}",
-                f"{row['whole']:.0%}",
-                f"{row['delay_p50'] * 1e3:.0f}",
-                f"{row['delay_p95'] * 1e3:.0f}",
-                f"{row['frozen']:.1%}",
+                f"{row['whole'] / row['frames']:.0%}",
+                f"{row['delay_p50_ms']:.0f}",
+                f"{row['delay_p95_ms']:.0f}",
+                f"{row['frozen'] / row['frames']:.1%}",
                 f"{row['kbps']:.0f}",
-                f"{row['shares']['parity']:.0%}",
-                f"{row['shares']['retransmit']:.0%}",
-                f"{row['feedback']:.1%}",
+                *(f"{row[kind] / row['kbps']:.1%}" for kind in ("parity_kbps", "retransmit_kbps", "feedback_kbps")),
                 end_section=index == len(rows) - 1,
             )
     return table

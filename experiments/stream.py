@@ -1,11 +1,9 @@
-"""One clip through one network: builds the session that lrae-send and lrae-recv would have, runs it, measures it."""
+"""One clip through one network: builds the session that lrae-send and lrae-recv would have, and runs it."""
 
 from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-
-import numpy as np
 
 from lrae.channel.config import LinkConfig
 from lrae.channel.link import Link
@@ -16,7 +14,7 @@ from lrae.codec.types import LAYOUTS
 from lrae.codec.wire import Config
 from lrae.codec.wire.keys import NoKey
 from lrae.experiments.clips import Clip
-from lrae.experiments.metrics import psnr_yuv, ssim_db, ssim_y
+from lrae.experiments.viewing import Viewing, view
 from lrae.experiments.virtual import Outcome, VirtualSession
 from lrae.receiver.session import ReceiverSession
 from lrae.sender.congestion import AdaptiveRate, FixedRate
@@ -26,10 +24,6 @@ from lrae.sender.main import LONGEST_QUEUE, QUEUE_SECONDS, parse_fec
 from lrae.sender.pacer import Pacer
 from lrae.sender.rate import RateControl
 from lrae.sender.session import SenderSession
-
-STALL = 0.2  # seconds between new pictures from which on people see a freeze
-UDP_IP = 28  # bytes of IPv4 and UDP headers
-SENT = ("data", "parity", "retransmit", "control")
 
 
 @dataclass(frozen=True)
@@ -59,33 +53,13 @@ class Setup:
     decode_time: float = 0.015
 
 
-@dataclass(frozen=True)
-class StreamResult:
-    """What a viewer saw and what it took. psnr, ssim_db: of the picture on screen against the one that should be there,
-    frames that were skipped or never came included. whole: share of frames shown with all their packets. delays:
-    seconds from capture to screen. frozen: share of the time in gaps of more than STALL between new pictures.
-    kbps: of all datagrams to the receiver, UDP and IP headers included; shares: of that, by kind. feedback: bits back
-    over bits there, headers included."""
-
-    psnr: float
-    ssim_db: float
-    whole: float
-    shown: int
-    frames: int
-    delay_p50: float
-    delay_p95: float
-    frozen: float
-    longest_gap: float
-    kbps: float
-    shares: dict[str, float]
-    feedback: float
-    recovered: int
-    replayed: int
-    skipped: int
-    clean: bool
+def viewing_delay(setup: Setup, network: Network) -> float:
+    """Seconds from capture until a frame is due on screen: coding, the way there, the deadline (which counts from the
+    earliest possible arrival) and decoding."""
+    return setup.encode_time + network.rtt / 2 + setup.deadline + setup.decode_time
 
 
-def run_stream(clip: Clip, setup: Setup, network: Network, seed: int = 0) -> tuple[StreamResult, Outcome]:
+def run_stream(clip: Clip, setup: Setup, network: Network, seed: int = 0) -> tuple[Viewing, Outcome]:
     """Runs a clip in virtual time. Same arguments, same result (the codec's computing time is charged, not measured).
 
     Raises ConfigError, TraceError.
@@ -118,42 +92,4 @@ def run_stream(clip: Clip, setup: Setup, network: Network, seed: int = 0) -> tup
         setup.decode_time,
     )
     outcome = session.run()
-    return measure(clip, outcome), outcome
-
-
-def measure(clip: Clip, outcome: Outcome) -> StreamResult:
-    """The figures of a run."""
-    fps = float(clip.format.fps)
-    on_screen = {outcome.sent[shown.number][0]: shown for shown in outcome.shown if shown.number in outcome.sent}
-    psnr, ssim, last = [], [], None
-    for index, frame in enumerate(clip.frames):
-        last = on_screen.get(index, last)
-        if last is not None:
-            psnr.append(psnr_yuv(frame, last.decoded.frame))
-            ssim.append(ssim_y(frame, last.decoded.frame))
-    delays = [shown.delay for shown in outcome.shown]
-    times = sorted(shown.time for shown in outcome.shown)
-    gaps = np.diff(times) if len(times) > 1 else np.zeros(1)
-    seconds = len(clip.frames) / fps
-    there = {kind: outcome.sizes[kind, "bytes"] + UDP_IP * outcome.sizes[kind, "packets"] for kind in SENT}
-    total = sum(there.values()) or 1
-    back = outcome.sizes["feedback", "bytes"] + UDP_IP * outcome.sizes["feedback", "packets"]
-    return StreamResult(
-        psnr=float(np.mean(psnr)) if psnr else 0.0,
-        ssim_db=ssim_db(float(np.mean(ssim))) if ssim else 0.0,
-        whole=sum(shown.decoded.complete for shown in outcome.shown) / len(clip.frames),
-        shown=len(outcome.shown),
-        frames=len(clip.frames),
-        delay_p50=float(np.percentile(delays, 50)) if delays else 0.0,
-        delay_p95=float(np.percentile(delays, 95)) if delays else 0.0,
-        frozen=float(gaps[gaps > STALL].sum()) / seconds,
-        longest_gap=float(gaps.max()),
-        kbps=total * 8e-3 / seconds,
-        shares={kind: size / total for kind, size in there.items()},
-        feedback=back / total,
-        recovered=outcome.recovered,
-        replayed=outcome.replayed,
-        skipped=outcome.skipped,
-        clean=outcome.clean,
-    )
-
+    return view(clip, outcome, viewing_delay(setup, network))[0], outcome
