@@ -12,18 +12,23 @@ from lrae.receiver.jitter import MENDABLE, ReadyFrame
 
 
 class MendingDecoder:
-    """Feed the frames of a stream in order. state: after the newest of them."""
+    """Feed the frames of a stream in order. state: after the newest of them.
+
+    A decoder that has an attribute `sequential` and says True there cannot go back: nothing is mended.
+    """
 
     def __init__(self, decoder: Decoder) -> None:
         self.state: Any = decoder.initial_state()
         self._decoder = decoder
+        self._sequential = getattr(decoder, "sequential", False)
         self._past: deque[tuple[Any, ReadyFrame]] = deque(maxlen=MENDABLE)  # (state before it, frame)
 
     def decode(self, frame: ReadyFrame) -> DecodedFrame:
         """The next frame, from what arrived of it."""
         if self._past and self._past[-1][1].number != frame.number - 1:
             self._past.clear()
-        self._past.append((self.state, frame))
+        if not self._sequential:
+            self._past.append((self.state, frame))
         decoded, self.state = self._decoder.decode(self.state, frame.header, frame.payloads, frame.capture)
         return decoded
 

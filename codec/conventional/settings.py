@@ -1,0 +1,122 @@
+"""Which libav codec stands for a name, and the options that make it a real-time one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+
+import av
+
+from lrae.errors import ConfigError
+
+VBV_SECONDS = 0.5  # how much of the stream an encoder's rate control may run ahead, keyframes included
+NO_LIMIT = 100_000_000  # bit/s; see _h264
+PARAMETER_SETS = 64  # bytes left in a packet beside a slice, for the parameter sets of a keyframe
+
+
+class RateChange(Enum):
+    """How an encoder is given another rate while it runs (libav hands a new bit_rate on to libx264 alone)."""
+
+    LIVE = "its bit_rate is set"
+    CLOCK = "its timestamps run slower or faster than the stream, which scales the rate that it believes to keep"
+    REOPEN = "it is opened anew, which costs a keyframe"
+
+
+@dataclass(frozen=True)
+class Codec:
+    """encoder, decoder: libav's names. options(bit/s, bytes of a slice, frames of an intra refresh or None).
+
+    nal_units: the stream is made of units behind start codes, which fit a packet each where the encoder has slices.
+    conceals: the decoder makes a picture of a damaged frame; the others' is frozen until a keyframe.
+    """
+
+    encoder: str
+    decoder: str
+    rate_change: RateChange
+    options: Callable[[int, int, int | None], dict[str, str]]
+    nal_units: bool = False
+    conceals: bool = False
+    gop_size: int = 0  # libav's, where it is not simply very large
+    decoding: dict[str, str] = field(default_factory=dict)
+
+
+def _h264(bitrate: int, slice_bytes: int, refresh: int | None) -> dict[str, str]:
+    """x264. A stream that starts with vbv-maxrate = bitrate stays CBR whatever rate is set later, as long as that is
+    below libav's own maxrate, which is therefore as good as infinite (x264's ratecontrol.c: b_vbv_min_rate)."""
+    x264 = {
+        "keyint": refresh or "infinite",
+        "intra-refresh": int(refresh is not None),
+        "scenecut": 0,
+        "bframes": 0,
+        "rc-lookahead": 0,
+        "sync-lookahead": 0,
+        "sliced-threads": 0,
+        "threads": 1,
+        "slice-max-size": slice_bytes,
+        "vbv-maxrate": bitrate // 1000,
+    }
+    vbv = {"maxrate": str(NO_LIMIT), "bufsize": str(round(bitrate * VBV_SECONDS))}
+    tuned = {"preset": "veryfast", "tune": "zerolatency", "forced-idr": "1"}
+    return tuned | vbv | {"x264-params": _joined(x264)}
+
+
+def _h265(bitrate: int, slice_bytes: int, refresh: int | None) -> dict[str, str]:
+    """x265, one slice a frame: with more, or with threads, it holds a frame back (its encoder.cpp: m_zeroLatency)."""
+    x265 = {
+        "keyint": -1,
+        "scenecut": 0,
+        "bframes": 0,
+        "rc-lookahead": 0,
+        "frame-threads": 1,
+        "pools": "none",
+        "wpp": 0,
+        "repeat-headers": 1,
+        "info": 0,
+        "log-level": "none",
+    }
+    vbv = {"maxrate": str(bitrate), "bufsize": str(round(bitrate * VBV_SECONDS))}
+    return {"preset": "superfast", "tune": "zerolatency", "forced-idr": "1", "x265-params": _joined(x265)} | vbv
+
+
+def _vpx(speed: int) -> Callable[[int, int, int | None], dict[str, str]]:
+    """libvpx in its one-pass real-time CBR mode, as WebRTC uses it. speed: cpu-used; VP8's is negative, for a positive
+    one follows the clock, and then no two runs are alike."""
+
+    def options(bitrate: int, slice_bytes: int, refresh: int | None) -> dict[str, str]:
+        rate = {"minrate": str(bitrate), "maxrate": str(bitrate), "bufsize": str(round(bitrate * VBV_SECONDS))}
+        return {"deadline": "realtime", "cpu-used": str(speed), "lag-in-frames": "0", "auto-alt-ref": "0"} | rate
+
+    return options
+
+
+def _av1(bitrate: int, slice_bytes: int, refresh: int | None) -> dict[str, str]:
+    """SVT-AV1: low-delay prediction, CBR, one thread."""
+    svt = {"pred-struct": 1, "rc": 2, "lp": 1, "keyint": -1, "scd": 0, "lookahead": 0}
+    return {"preset": "10", "svtav1-params": _joined(svt)}
+
+
+def _joined(parameters: dict[str, object]) -> str:
+    return ":".join(f"{key}={value}" for key, value in parameters.items())
+
+
+CODECS = {
+    "h264": Codec("libx264", "h264", RateChange.LIVE, _h264, nal_units=True, conceals=True),
+    "h265": Codec("libx265", "hevc", RateChange.REOPEN, _h265, nal_units=True),
+    "vp8": Codec("libvpx", "vp8", RateChange.CLOCK, _vpx(-6)),
+    "vp9": Codec("libvpx-vp9", "vp9", RateChange.CLOCK, _vpx(7)),
+    "av1": Codec("libsvtav1", "libdav1d", RateChange.REOPEN, _av1, gop_size=-1),
+}
+
+
+def find(name: str) -> Codec:
+    """The codec of a name. Raises ConfigError: unknown, or missing from this build of libav."""
+    if name not in CODECS:
+        raise ConfigError(f"unknown codec {name!r}: choose from {', '.join(CODECS)}")
+    for library, mode in ((CODECS[name].encoder, "w"), (CODECS[name].decoder, "r")):
+        try:
+            av.Codec(library, mode)
+        except ValueError:  # av.codec.UnknownCodecError
+            what = "encoder" if mode == "w" else "decoder"
+            raise ConfigError(f"{name}: this build of libav has no {what} {library}") from None
+    return CODECS[name]
