@@ -20,6 +20,7 @@ from lrae.models.blocks import unpack
 REACH = 8  # cells: how far vectors are interpolated
 LAST_WEIGHT = 0.02  # of the last frame's vector, against 1/distance of the current frame's
 SAME_SCENE = 100.0  # mean square difference of the parts that arrived from the last picture, grey levels
+_NOWHERE = 1 << 20  # a place beyond every picture
 
 
 def fill(coded: CodedFrame, state: State, impute: str) -> CodedFrame:
@@ -28,7 +29,7 @@ def fill(coded: CodedFrame, state: State, impute: str) -> CodedFrame:
     if not lost.any():
         return coded
     if coded.intra:
-        return replace(coded, base=np.stack([_spread(plane, ~lost) for plane in coded.base]))
+        return replace(coded, base=_spread(coded.base, ~lost))
     last = None if state.motion is None else state.motion.vectors
     if impute in ("zero", "previous"):
         known = np.int16(0) if impute == "zero" or last is None else last
@@ -39,17 +40,26 @@ def fill(coded: CodedFrame, state: State, impute: str) -> CodedFrame:
 
 
 def guess(vectors: np.ndarray, unmoved: np.ndarray, last: np.ndarray | None) -> np.ndarray:
-    """Vectors int16 [rows, columns, 2] for the cells where `unmoved`: from the nearest known ones above, below, left
-    and right, and from the last frame's (None: no motion), nearer ones weighing more."""
-    weight = np.full(unmoved.shape, LAST_WEIGHT, np.float32)
-    total = np.zeros(vectors.shape, np.float32) if last is None else last * np.float32(LAST_WEIGHT)
+    """Vectors int16 [rows, columns, 2] for the cells where `unmoved`: from the nearest known ones around, and from the
+    last frame's (None: no motion)."""
+    total, weight = _around(vectors, ~unmoved, REACH)
+    weight += LAST_WEIGHT
+    if last is not None:
+        total += last * np.float32(LAST_WEIGHT)
+    return np.where(unmoved[..., None], np.rint(total / weight[..., None]), vectors).astype(np.int16)
+
+
+def _around(values: np.ndarray, known: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray]:
+    """For every place the nearest known values [rows, columns, n] above, below, left and right, at most `reach` away:
+    their sum, each over its distance, and the sum of these weights, float32."""
+    total, weight = np.zeros(values.shape, np.float32), np.zeros(known.shape, np.float32)
     for axis in (0, 1):
         for flip in (False, True):
-            place, distance = _nearest(~unmoved, axis, flip)
-            near = np.where(distance <= REACH, 1 / np.maximum(distance, 1), 0).astype(np.float32)
+            place, distance = _nearest(known, axis, flip)
+            near = np.where(distance <= reach, 1 / np.maximum(distance, 1), 0).astype(np.float32)
             weight += near
-            total += near[..., None] * np.take_along_axis(vectors, place[..., None], axis)
-    return np.where(unmoved[..., None], np.rint(total / weight[..., None]), vectors).astype(np.int16)
+            total += near[..., None] * np.take_along_axis(values, place[..., None], axis)
+    return total, weight
 
 
 def bands(rows: np.ndarray, margin: int) -> list[tuple[int, int]]:
@@ -64,9 +74,9 @@ def _nearest(known: np.ndarray, axis: int, flip: bool) -> tuple[np.ndarray, np.n
     length = known.shape[axis]
     index = np.arange(length).reshape((-1, 1) if axis == 0 else (1, -1))
     if flip:
-        place = np.flip(np.minimum.accumulate(np.flip(np.where(known, index, 9 * length), axis), axis), axis)
+        place = np.flip(np.minimum.accumulate(np.flip(np.where(known, index, _NOWHERE), axis), axis), axis)
     else:
-        place = np.maximum.accumulate(np.where(known, index, -9 * length), axis)
+        place = np.maximum.accumulate(np.where(known, index, -_NOWHERE), axis)
     return np.clip(place, 0, length - 1), np.abs(place - index)
 
 
@@ -85,13 +95,8 @@ def keep(result: State, coded: CodedFrame, state: State) -> State:
     return replace(result, packed=packed, planes=planes, luma=luma)
 
 
-def _spread(plane: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Fill a plane [rows, columns] from its known places: means of ever larger squares where nothing smaller knows."""
-    total, count = np.where(known, plane, 0).astype(np.float32), known.astype(np.float32)
-    out, done = total.copy(), known.copy()
-    while not done.all() and known.any():
-        total, count = (cv2.blur(a, (5, 5), borderType=cv2.BORDER_CONSTANT) for a in (total, count))
-        new = ~done & (count > 1e-6)
-        out[new] = total[new] / count[new]
-        done |= new
-    return np.rint(out).astype(np.int16)
+def _spread(base: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Fill a base int16 [3, rows, columns] from its known places."""
+    total, weight = _around(base.transpose(1, 2, 0), known, max(known.shape))
+    filled = np.rint(total / np.maximum(weight, 1e-6)[..., None]).transpose(2, 0, 1)
+    return np.where(known, base, filled).astype(np.int16)

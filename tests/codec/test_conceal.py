@@ -1,0 +1,51 @@
+"""What stands in for lost parts: interpolated between what is known, which itself stays as it is."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lrae.codec import conceal, make_decoder
+from lrae.codec.state import CodedFrame
+from lrae.codec.types import VideoFormat
+
+
+@given(st.integers(0, 2**32), st.integers(1, 9), st.integers(1, 30))
+@settings(max_examples=60, deadline=None)
+def test_lost_motion_lies_between_what_is_known_and_the_last(seed, rows, columns):
+    rng = np.random.default_rng(seed)
+    vectors, last = (rng.integers(-60, 60, (rows, columns, 2)).astype(np.int16) for _ in range(2))
+    unmoved = rng.random((rows, columns)) < rng.random()
+    guessed = conceal.guess(vectors, unmoved, last)
+    np.testing.assert_array_equal(guessed[~unmoved], vectors[~unmoved])
+    all_known = np.concatenate((vectors[~unmoved], last.reshape(-1, 2)))
+    assert (guessed >= all_known.min(0)).all() and (guessed <= all_known.max(0)).all()
+
+
+def test_a_pan_is_guessed_exactly_and_where_nothing_is_known_the_last_motion_goes_on():
+    pan, unmoved = np.full((16, 20, 2), (12, -5), np.int16), np.zeros((16, 20), bool)
+    unmoved[4:8] = True
+    lost = np.where(unmoved[..., None], np.int16(0), pan)
+    np.testing.assert_array_equal(conceal.guess(lost, unmoved, pan), pan)
+    np.testing.assert_array_equal(conceal.guess(np.zeros_like(pan), np.ones((16, 20), bool), pan), pan)
+
+
+def test_a_lost_row_of_an_intra_frame_goes_from_the_row_above_to_the_row_below():
+    base = np.zeros((3, 12, 6), np.int16)
+    base[:, :4], base[:, 8:] = 100, -100
+    missing = np.zeros((12, 6), np.float32)
+    missing[4:8] = 1
+    state = make_decoder("m", VideoFormat(96, 192), "cpu").initial_state()
+    filled = conceal.fill(CodedFrame(True, 20, base=base, missing=missing), state, "full").base
+    np.testing.assert_array_equal(filled[:, missing == 0], base[:, missing == 0])
+    middle = filled[:, 4:8]
+    assert (middle[:, 0] > middle[:, 1]).all() and (middle[:, 1] > 0).all()
+    np.testing.assert_array_equal(middle, -middle[:, ::-1])
+
+
+def test_bands_are_widened_joined_and_cut_at_the_picture():
+    rows = np.zeros(40, bool)
+    rows[[0, 1, 10, 14, 30]] = True
+    assert conceal.bands(rows, 3) == [(0, 5), (7, 18), (27, 34)]
+    assert conceal.bands(np.zeros(5, bool), 3) == []
