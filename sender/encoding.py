@@ -124,7 +124,7 @@ class FrameEncoder:
             return self._q
         if news.target > 0:
             self._q.bitrate = news.target
-        q = self._q.choose(intra, interval)
+        q = self._q.choose(intra, interval, news.excess)
         return None if news.queue > MAX_QUEUE and not intra else q
 
     def _cut(self, encoded: EncodedFrame, after: object, before: object, bits: float) -> tuple[EncodedFrame, object]:

@@ -44,13 +44,15 @@ class News:
 
     confirmed: (frame number, payloads used) of frames not confirmed before, or of which more has arrived since, oldest
     first. intra_wanted: the receiver has no state. loss: share of packets lost lately, 0..1. target: bit/s of DATA
-    datagrams that may be made, 0: no limit. queue: seconds until what was made before has left.
+    datagrams that may be made, 0: no limit. excess: bits by which parity and retransmissions have lately exceeded what
+    `target` sets aside for them. queue: seconds until what was made before has left.
     """
 
     confirmed: tuple[tuple[int, frozenset[int]], ...] = ()
     intra_wanted: bool = False
     loss: float = 0.0
     target: float = 0.0
+    excess: float = 0.0
     queue: float = 0.0
 
 

@@ -51,7 +51,9 @@ class Flow:
         self._header = 0 if isinstance(controller, FixedRate) else UDP_IP
         self._retransmitter = Retransmitter() if retransmit else None
         self._media = 1.0  # share of DATA in the bits sent lately
-        self._frame_bits = {"media": 0.0, "all": 0.0}
+        self._recent = {"media": 0.0, "all": 0.0}  # bits queued, fading
+        self._queued_bits = {"media": 0.0, "all": 0.0}  # since the frame before
+        self._excess = 0.0
         self.restart(None)
 
     def restart(self, envelope: Envelope | None) -> None:
@@ -71,6 +73,12 @@ class Flow:
     def target(self) -> float:
         """Bit/s of DATA datagrams that the encoder may make, 0 if nothing limits it."""
         return self.controller.rate * self._media
+
+    def take_excess(self) -> float:
+        """Bits by which what is not media has exceeded, since the last call, what `target` had set aside for it (in
+        bits of media: how much less of that there may be now)."""
+        excess, self._excess = self._excess, 0.0
+        return excess
 
     def total(self, unit: str) -> int:
         """"packets" or "bytes" of everything sent."""
@@ -165,12 +173,14 @@ class Flow:
     def _push(self, kind: Kind, body: bytes, lost: Lost | None = None, urgent: bool = False, name: str = "") -> None:
         size = len(body) + self._envelope.overhead + self._header
         self._pacer.push((kind, name or kind.name.lower(), body, lost), size, urgent)
-        self._frame_bits["all"] += 8 * size
-        self._frame_bits["media"] += 8 * (size - self._header) * (kind is Kind.DATA and not name)
+        self._queued_bits["all"] += 8 * size
+        self._queued_bits["media"] += 8 * (size - self._header) * (kind is Kind.DATA and not name)
 
     def _follow_share(self) -> None:
         """Once a frame: what share of the bits is media (parity, retransmissions and headers are the rest)."""
-        bits = self._frame_bits
-        for name in bits:
-            bits[name] *= 1 - SMOOTH
-        self._media = bits["media"] / bits["all"] if bits["all"] else 1.0
+        queued, recent = self._queued_bits, self._recent
+        self._excess += queued["all"] * self._media - queued["media"]
+        for name, bits in queued.items():
+            recent[name] = (1 - SMOOTH) * recent[name] + bits
+            queued[name] = 0.0
+        self._media = recent["media"] / recent["all"]

@@ -43,10 +43,13 @@ class RateControl:
         share = 1 - self._debt / (self.bitrate * REPAY_SECONDS)
         return self.bitrate * self._interval * min(1.5, max(0.25, share))
 
-    def choose(self, intra: bool, interval: float) -> int | None:
-        """q for the next frame; None: the stream is so far over its rate that this frame is to be skipped."""
+    def choose(self, intra: bool, interval: float, excess: float = 0.0) -> int | None:
+        """q for the next frame; None: the stream is so far over its rate that this frame is to be skipped.
+
+        excess: bits that others have taken of the rate since the frame before.
+        """
         self._interval += SMOOTH * (interval - self._interval)
-        self._debt = max(self._debt - self.bitrate * interval, -self.bitrate * CREDIT_SECONDS)
+        self._debt = max(self._debt + excess - self.bitrate * interval, -self.bitrate * CREDIT_SECONDS)
         if self._debt > self.bitrate * SKIP_SECONDS and not intra:
             return None
         q = self.fitting(intra)

@@ -107,7 +107,14 @@ class SenderSession:
     def take_news(self, now: float) -> News:
         """What the encoder should know before the next frame."""
         flow = self.flow
-        news = News(tuple(self._confirmed), self._intra_wanted, flow.acks.loss, flow.target, flow.queue_seconds)
+        news = News(
+            tuple(self._confirmed),
+            self._intra_wanted,
+            flow.acks.loss,
+            flow.target,
+            flow.take_excess(),
+            flow.queue_seconds,
+        )
         self._confirmed.clear()
         if self._intra_wanted:
             self._intra_wanted, self._intra_at = False, now
