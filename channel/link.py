@@ -8,6 +8,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from lrae.channel.config import LinkConfig
+from lrae.channel.loss import losses
 from lrae.channel.rate import NS
 
 MAX_HELD_BYTES = 8 << 20
@@ -35,7 +36,8 @@ class Link:
 
     The same config, seed and calls give the same result. Each impairment draws from a generator of its own,
     and the loss process takes one step per datagram sent, so the n-th datagram is lost or not whatever the
-    sizes, times and other settings are: two runs that differ in one setting meet the same losses.
+    sizes, times and other settings are: two runs that differ in one setting meet the same losses. (Losses that
+    follow the clock depend on when a datagram is sent, and on nothing else.)
 
     Times are seconds on any clock; start is when capacity traces begin. A datagram sent before the latest
     time seen counts as sent then. While max_held_bytes wait inside, datagrams drop as at a full queue.
@@ -46,7 +48,7 @@ class Link:
     ):
         self.config = config
         self.counts = LinkCounts()
-        self._losses = config.loss.outcomes(random.Random(f"{seed}:loss"))
+        self._lost = losses(config.loss, random.Random(f"{seed}:loss"))
         self._corrupting = random.Random(f"{seed}:corrupt")
         self._duplicating = random.Random(f"{seed}:duplicate")
         self._jittering = random.Random(f"{seed}:jitter")
@@ -77,7 +79,7 @@ class Link:
         self._advance(now)
         self.counts.sent += 1
         self.counts.sent_bytes += len(data)
-        lost = next(self._losses)
+        lost = self._lost(self._now)
         corrupt = self._corrupting.random() < self.config.corrupt
         duplicate = self._duplicating.random() < self.config.duplicate
         full = self._held_bytes + len(data) + _HELD_PER_DATAGRAM > self._max_held_bytes

@@ -1,28 +1,22 @@
-"""Which datagrams a network loses: Bernoulli, Gilbert-Elliott and recorded patterns.
+"""Which datagrams a network loses: Bernoulli, Gilbert-Elliott, and the texts that name any loss process.
 
 A model is an immutable value; `model.outcomes(rng)` is one run of it, an endless iterator that yields one
-bool per datagram, True where the datagram is lost. `str(model)` is what parse_loss reads.
+bool per datagram, True where the datagram is lost. A model whose losses follow the clock has `lost_at(rng)`
+besides, a function of time (lrae.channel.loss_time). `str(model)` is what parse_loss reads.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-
-from lrae.channel.trace import shown, trace_lines
-from lrae.errors import ConfigError, TraceError
-
-
-class Rng(Protocol):
-    """What a model draws from: random.Random and numpy.random.Generator both fit."""
-
-    def random(self) -> float: ...
+from lrae.channel.loss_time import Rng, read_alphartc_loss, read_timed_losses
+from lrae.channel.loss_trace import read_loss_trace
+from lrae.channel.trace import shown
+from lrae.errors import ConfigError
 
 
 class LossModel(Protocol):
@@ -35,6 +29,14 @@ class LossModel(Protocol):
         """Mean length of a run of lost datagrams; 0 where nothing is lost, inf where everything is."""
 
     def outcomes(self, rng: Rng) -> Iterator[bool]: ...
+
+
+def losses(model: LossModel, rng: Rng) -> Callable[[int], bool]:
+    """One run of any model on a clock: asked once per datagram, in order, with ns since the link began."""
+    if hasattr(model, "lost_at"):
+        return model.lost_at(rng)
+    outcomes = model.outcomes(rng)
+    return lambda now: next(outcomes)
 
 
 def check_probability(value: float, what: str) -> None:
@@ -130,71 +132,7 @@ class GilbertElliott:
 GE_PRESETS = {"tambur": GilbertElliott(0.068, 0.852, 0.04, 0.5)}
 
 
-@dataclass(frozen=True)
-class LossTrace:
-    """A recorded pattern, one datagram per entry, from its beginning; starts over when exhausted.
-
-    pattern: one byte per datagram, 0 = arrived, 1 = lost. name: the file, for messages.
-    """
-
-    pattern: bytes = field(repr=False)
-    name: str = ""
-
-    def __post_init__(self):
-        if not self.pattern or max(self.pattern) > 1:
-            raise TraceError(f"{self.name}: a loss trace is a non-empty list of 0 and 1")
-
-    @property
-    def mean(self) -> float:
-        return sum(self.pattern) / len(self.pattern)
-
-    @property
-    def mean_burst(self) -> float:
-        lost = np.frombuffer(self.pattern, np.uint8)
-        bursts = np.count_nonzero(lost & ~np.roll(lost, 1))  # the trace repeats: its end meets its beginning
-        if bursts:
-            return float(lost.sum() / bursts)
-        return math.inf if lost[0] else 0.0
-
-    def outcomes(self, rng: Rng) -> Iterator[bool]:
-        """rng is not drawn from."""
-        return map(bool, itertools.cycle(self.pattern))
-
-    def __str__(self) -> str:
-        return f"trace:{self.name}"
-
-
-def read_loss_trace(path: str) -> LossTrace:
-    """A CSV with a header that names a column `lost` (0/1 per datagram), or a plain list of 0 and 1.
-
-    The plain list may stand on one line or many, with or without spaces and commas. A line that starts with
-    `#` is a comment. Raises TraceError with file and line.
-    """
-    lines = trace_lines(path)
-    first = next(lines)
-    number, text = first
-    header = [name.strip().lower() for name in text.split(",")]
-    pattern = bytearray()
-    if "lost" in header:
-        column = header.index("lost")
-        for number, text in lines:
-            cells = text.split(",")
-            cell = cells[column].strip() if column < len(cells) else ""
-            if cell not in ("0", "1"):
-                raise TraceError(f"{path}, line {number}: column 'lost' is {shown(cell)}, expected 0 or 1")
-            pattern.append(cell == "1")
-        if not pattern:
-            raise TraceError(f"{path}, line {number}: nothing below the header")
-    else:
-        for number, text in itertools.chain([first], lines):
-            digits = re.sub(r"[\s,]", "", text)
-            if not re.fullmatch(r"[01]+", digits):
-                raise TraceError(f"{path}, line {number}: {shown(text)} is not a list of 0 and 1")
-            pattern += digits.encode().translate(_DIGIT_TO_BIT)
-    return LossTrace(bytes(pattern), path)
-
-
-_DIGIT_TO_BIT = bytes.maketrans(b"01", b"\x00\x01")
+_READERS = {"trace": read_loss_trace, "timed": read_timed_losses, "alphartc": read_alphartc_loss}
 
 
 def parse_probability(text: str, what: str) -> float:
@@ -209,16 +147,17 @@ def parse_probability(text: str, what: str) -> float:
 
 
 def parse_loss(text: str) -> LossModel:
-    """`none`, `all`, `0.2`, `20%`, `ge:tambur`, `ge:P_GB,P_BG,LOSS_GOOD,LOSS_BAD` or `trace:FILE`.
+    """`none`, `all`, `0.2`, `20%`, `ge:tambur`, `ge:P_GB,P_BG,LOSS_GOOD,LOSS_BAD`, `trace:FILE` (datagram by
+    datagram), `timed:FILE` (by the clock) or `alphartc:FILE` (loss rates by the clock).
 
-    Raises ConfigError if the text is none of these, TraceError if the file is not a loss trace.
+    Raises ConfigError if the text is none of these, TraceError if the file is not such a trace.
     """
     text = text.strip()
     kind, colon, rest = text.partition(":")
     if text in ("none", "all"):
         return Bernoulli(float(text == "all"))
-    if colon and kind == "trace":
-        return read_loss_trace(rest)
+    if colon and kind in _READERS:
+        return _READERS[kind](rest)
     if colon and kind == "ge":
         if rest in GE_PRESETS:
             return GE_PRESETS[rest]
@@ -231,6 +170,7 @@ def parse_loss(text: str) -> LossModel:
         return GilbertElliott(*(parse_probability(number, "Gilbert-Elliott value") for number in numbers))
     if not re.match(r"[-+.\d]", text):
         raise ConfigError(
-            f"loss {shown(text)}: expected none, all, a probability (0.2 or 20%), ge:…, or trace:FILE"
+            f"loss {shown(text)}: expected none, all, a probability (0.2 or 20%), ge:…, trace:FILE, timed:FILE"
+            " or alphartc:FILE"
         )
     return Bernoulli(parse_probability(text, "loss probability"))

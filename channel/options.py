@@ -41,8 +41,9 @@ _OPTIONS = (
         "loss",
         lambda text, _: parse_loss(text),
         "MODEL",
-        "none, all, 0.2, 20%%, ge:tambur, ge:P_GOOD_TO_BAD,P_BAD_TO_GOOD,LOSS_GOOD,LOSS_BAD, or trace:FILE "
-        "(0/1 per datagram, or CSV with a column 'lost')",
+        "none, all, 0.2, 20%%, ge:tambur, ge:P_GOOD_TO_BAD,P_BAD_TO_GOOD,LOSS_GOOD,LOSS_BAD, trace:FILE "
+        "(0/1 per datagram, or CSV with a column 'lost'), timed:FILE (CSV with a time too; follows the clock), or "
+        "alphartc:FILE (JSON, steps of loss)",
     ),
     _Option("delay", "delay_ms", _number, "MS", "one-way delay"),
     _Option("jitter", "jitter_ms", _number, "MS", "mean of an exponential delay on top; does not reorder"),

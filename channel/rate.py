@@ -7,13 +7,12 @@ Time is in whole nanoseconds and work in integers, so departures are exact and n
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from lrae.channel.trace import shown, trace_bytes, trace_lines
+from lrae.channel.trace import alphartc_steps, shown, trace_lines
 from lrae.errors import ConfigError, TraceError
 
 NS = 1_000_000_000
@@ -218,25 +217,15 @@ def read_alphartc_trace(path: str) -> RateTrace:
     Other keys of a step (loss, rtt, jitter) say nothing about capacity and are not used. Some files found in the
     wild have bit/s instead; those are refused as out of range. Raises TraceError with file and step.
     """
-    try:
-        steps = json.loads(trace_bytes(path))["uplink"]["trace_pattern"]
-    except (ValueError, RecursionError, KeyError, TypeError):
-        raise TraceError(f"{path}: not JSON with uplink.trace_pattern") from None
-    if not (isinstance(steps, list) and steps):
-        raise TraceError(f"{path}: uplink.trace_pattern is not a list of steps")
     ends: list[int] = []
     rates: list[int] = []
-    for number, step in enumerate(steps, start=1):
-        values = [step.get(key) if isinstance(step, dict) else None for key in ("duration", "capacity")]
-        if not all(type(value) in (int, float) for value in values):
-            raise TraceError(f"{path}, step {number}: expected numbers `duration` (ms) and `capacity` (kbit/s)")
-        duration, capacity = values
-        if not (0.001 <= duration <= 1e10 and 0 <= capacity <= MAX_MBPS):
+    for number, duration, step in alphartc_steps(path):
+        capacity = step.get("capacity")
+        if type(capacity) not in (int, float) or not 0 <= capacity <= MAX_MBPS:
             raise TraceError(
-                f"{path}, step {number}: {duration:g} ms at {capacity:g} kbit/s is out of range"
-                f" (more than {MAX_MBPS:g} kbit/s: is it in bit/s?)"
+                f"{path}, step {number}: expected `capacity`, 0 to {MAX_MBPS:g} kbit/s (more: is it in bit/s?)"
             )
-        ends.append((ends[-1] if ends else 0) + round(duration * _NS_PER_MS))
+        ends.append((ends[-1] if ends else 0) + duration)
         rates.append(round(capacity * 1000))
     if not any(rates):
         raise TraceError(f"{path}: no capacity at all")

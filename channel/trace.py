@@ -1,7 +1,8 @@
-"""Reads trace files, whole or line by line, bounded in size, with errors that name the file and the line."""
+"""Reads trace files, whole, line by line or as AlphaRTC's steps, bounded in size, with errors that name the line."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 from lrae.errors import TraceError
@@ -37,6 +38,24 @@ def trace_lines(path: str) -> Iterator[tuple[int, str]]:
             yield number, text
     if not found:
         raise TraceError(f"{path}: the trace is empty")
+
+
+def alphartc_steps(path: str) -> Iterator[tuple[int, int, dict]]:
+    """OpenNetLab's AlphaRTC JSON: (step number from 1, its duration in ns, all it says) of uplink.trace_pattern.
+
+    Raises TraceError with file and step, or if there is no step.
+    """
+    try:
+        steps = json.loads(trace_bytes(path))["uplink"]["trace_pattern"]
+    except (ValueError, RecursionError, KeyError, TypeError):
+        raise TraceError(f"{path}: not JSON with uplink.trace_pattern") from None
+    if not (isinstance(steps, list) and steps):
+        raise TraceError(f"{path}: uplink.trace_pattern is not a list of steps")
+    for number, step in enumerate(steps, start=1):
+        duration = step.get("duration") if isinstance(step, dict) else None
+        if type(duration) not in (int, float) or not 0.001 <= duration <= 1e10:
+            raise TraceError(f"{path}, step {number}: expected `duration`, a number of ms above 0")
+        yield number, round(duration * 1e6), step
 
 
 def shown(text: str) -> str:

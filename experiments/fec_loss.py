@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from itertools import chain, repeat
 from pathlib import Path
 
-from lrae.channel.loss import GE_PRESETS, Bernoulli, GilbertElliott, LossModel, read_loss_trace
+from lrae.channel.loss import GE_PRESETS, Bernoulli, GilbertElliott, LossModel
+from lrae.channel.loss_trace import read_loss_trace
 from lrae.codec.fec import FecDecoder, FecEncoder
 from lrae.errors import ConfigError, TraceError
 from lrae.sender.fec_fixed import FixedFec

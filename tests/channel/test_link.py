@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from lrae.channel.config import LinkConfig
 from lrae.channel.link import Link
-from lrae.channel.loss import Bernoulli, GilbertElliott, LossTrace
+from lrae.channel.loss import Bernoulli, GilbertElliott
+from lrae.channel.loss_trace import LossTrace
 from lrae.channel.rate import FixedRate, MahimahiTrace, RateTrace
 from lrae.errors import ConfigError
 

@@ -13,11 +13,10 @@ from hypothesis import strategies as st
 from lrae.channel.loss import (
     Bernoulli,
     GilbertElliott,
-    LossTrace,
     parse_loss,
     parse_probability,
-    read_loss_trace,
 )
+from lrae.channel.loss_trace import LossTrace, read_loss_trace
 from lrae.errors import ConfigError, TraceError
 
 RECORDED = Path(__file__).resolve().parents[3] / "shared/data/traces/loss/vca_sense"

@@ -13,7 +13,8 @@ import uvloop
 
 from lrae.channel.config import ChannelConfig, LinkConfig
 from lrae.channel.link import LinkCounts
-from lrae.channel.loss import Bernoulli, LossTrace
+from lrae.channel.loss import Bernoulli
+from lrae.channel.loss_trace import LossTrace
 from lrae.channel.main import main, status_line, summary
 from lrae.channel.proxy import Proxy
 from lrae.errors import ConfigError

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from lrae.channel.loss import Bernoulli, LossTrace
+from lrae.channel.loss import Bernoulli
+from lrae.channel.loss_trace import LossTrace
 from lrae.errors import ConfigError
 from lrae.experiments import bench, fec, fec_loss
 from lrae.sender.fec_policy import price_of_bits, price_of_loss
