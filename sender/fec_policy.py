@@ -13,29 +13,31 @@ from lrae.sender.retransmit import SHARE as RESENT
 from lrae.sender.retransmit import Retransmitter
 
 MEMORY = 2000  # datagrams whose fate is remembered: about 10 s at 1 Mbit/s
-ENOUGH = 100  # datagrams to know before the first parity
-EVERY = 128  # datagrams between two choices
-MARGIN = 0.15  # dB by which another plan must be better than the present one
-SHARES = (1 / 8, 1 / 6, 1 / 4, 1 / 3, 1 / 2, 3 / 4, 1)  # parity packets per packet
-WINDOWS = (1, 2, 3, 4, 6, 8)  # frames; 1: block
+ENOUGH = 32  # datagrams to know before the first parity
+EVERY = 1 / 16  # of the datagrams known must be new for another choice
+MARGIN = 0.2  # dB by which another plan must be better than the present one
+SHARES = (1 / 8, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1)  # parity packets per packet
+WINDOWS = (1, 2, 4, 8)  # frames; 1: block
 FRAMES = 48  # whose sizes are remembered
 HEADERS = 52  # bytes of a DATA datagram beside the payload: DATA, envelope, UDP and IP
 PARITY_HEADERS = 64  # bytes of a PARITY datagram beyond the longest payload that it covers
 DELAY = 0.03  # seconds of the deadline that sending and decoding take
-# What the codec loses and the bits it costs at such shares of packets lost: docs/loss.md, mean of q 10 and q 22
-LOST = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 1.0)
-DROP = (0.0, 0.465, 0.805, 1.455, 2.28, 3.04, 3.98, 4.985, 9.0)  # dB; at 1.0: a guess that no choice hangs on
-EXTRA = (0.0, 0.027, 0.055, 0.114, 0.187, 0.265, 0.38, 0.519, 1.0)
+# Prices in dB of PSNR-YUV at a given rate of all datagrams, from sessions with deadline and feedback of 36 to 43 dB
+# without loss (docs/transport.md). Losses cost more than in docs/loss.md: a frame has 2 or 3 packets, and a report
+# of what is lost waits for the deadline.
+DOUBLING = 3.0  # dB that twice the bits buy
+LOST = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)  # share of the packets
+PRICE = (0.0, 0.8, 2.2, 3.6, 5.5, 8.0, 12.0)  # from 0.5 on: a guess that no choice hangs on
 
 
 def price_of_bits(extra: float) -> float:
-    """What 1 + extra times the bits would buy, dB. 1 dB is worth 32 % (docs/benchmarks.md, the rate curve)."""
-    return 2.5 * log2(1 + extra)
+    """What 1 + extra times the bits would buy, dB."""
+    return DOUBLING * log2(1 + extra)
 
 
 def price_of_loss(share: float) -> float:
-    """dB that `share` of the packets lost costs: quality and bits."""
-    return float(np.interp(share, LOST, DROP)) + price_of_bits(float(np.interp(share, LOST, EXTRA)))
+    """dB that `share` of the packets lost costs."""
+    return float(np.interp(share, LOST, PRICE))
 
 
 class LossHistory:
@@ -149,7 +151,7 @@ class AdaptiveFec:
         """What to add to a frame of packets of so many bytes. rtt (None: not known), deadline, interval: seconds."""
         self._sizes.add(sizes)
         slack = min(MAX_WINDOW - 1, max(0, int((deadline - DELAY) / interval)))
-        if slack != self._slack or (self._fresh >= EVERY and len(self.history) >= ENOUGH):
+        if slack != self._slack or self._fresh >= max(ENOUGH, EVERY * len(self.history)):
             again = self._retransmit and Retransmitter.wait(rtt, interval, deadline) > 0
             self._choose(slack, again)
             self._fresh, self._slack = 0, slack
