@@ -172,9 +172,11 @@ class SenderSession:
         if self._state in (_State.CALLING, _State.LEAVING):
             return self._repeat_at
         doubt = max(self._heard + DOUBT, self._repeat_at)
-        times = [self._heard + SILENCE, doubt, self._spoke + KEEP_ALIVE]
+        times = [self._heard + SILENCE, doubt]
         if self._state is _State.DRAINING:
             times.append(self._until)
+        if not self.flow.queued:
+            times.append(self._spoke + KEEP_ALIVE)
         due = self.flow.due()
         return min(times if due is None else [*times, due])
 
@@ -195,7 +197,7 @@ class SenderSession:
             self.flow.handle_timer(now)
             if now - self._heard >= DOUBT and now >= self._repeat_at:
                 self._ask(now)
-            if now - self._spoke >= KEEP_ALIVE:
+            if not self.flow.queued and now - self._spoke >= KEEP_ALIVE:
                 self.flow.queue_packet(Alive(self.config.stream))
 
     def next_event(self) -> Event | None:

@@ -43,6 +43,7 @@ from lrae.receiver import main as recv
 from lrae.receiver.session import ReceiverSession
 from lrae.sender.events import Ended
 from lrae.sender.fec_fixed import FixedFec
+from lrae.sender.pacer import Pacer
 
 FPS, STEP = 30, 0.002
 SECRET, OTHER = SharedKey(bytes(32)), SharedKey(b"\1" * 32)
@@ -604,6 +605,15 @@ def test_reports_of_loss_that_never_was_do_not_make_a_sender_say_everything_agai
         peer.answer(Feedback(STREAM, counter=newest % 2**16, newest=0, covered=1, arrived=1))
     sent = peer.sender.flow.sent
     assert sent["retransmit", "bytes"] <= 0.25 * sent["data", "bytes"]
+
+
+def test_a_sender_whose_rate_hardly_lets_a_packet_pass_comes_to_rest_between_two():
+    peer, frames = Peer(), NullFrames(random.Random(1), 2, 1100)
+    peer.sender.flow._pacer = Pacer(1000.0, 5.0)
+    peer.sender.send_frame(frames.next(True), peer.now, peer.now)
+    for _ in range(200):
+        peer.pass_time(0.01)
+        assert peer.sender.flow.queued <= 3
 
 
 def grown_by(run):
