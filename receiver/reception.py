@@ -13,7 +13,8 @@ from lrae.errors import WireError
 from lrae.receiver.arrivals import ArrivalLog
 from lrae.receiver.jitter import JitterBuffer, ReadyFrame
 
-FEEDBACK_WAITING, FEEDBACK_IDLE, FEEDBACK_LEAST = 0.1, 0.25, 0.01  # seconds between reports
+# seconds between reports: while an intra frame is wanted, while nothing happens, while datagrams come; never less than
+FEEDBACK_WAITING, FEEDBACK_IDLE, FEEDBACK_ARRIVALS, FEEDBACK_LEAST = 0.1, 0.25, 0.05, 0.01
 REPORTED_CLEAN = 6  # frames that a report names where hardly a datagram is lost
 CLEAN = 0.05  # share of datagrams lost up to which that is so
 FEC_HISTORY = 24  # frames that parity may still speak of
@@ -50,6 +51,8 @@ class Reception:
     def arrived(self, counter: int, now: float) -> None:
         """A datagram of the session, whatever is in it."""
         self._arrivals.add(counter, now)
+        if not self._buffer.wants_intra:
+            self._feedback_at = min(self._feedback_at, max(now, self._feedback_last + FEEDBACK_ARRIVALS))
 
     def on_data(self, packet: DataPacket, body: bytes, counter: int, now: float) -> None:
         """A DATA packet, the body that it came in, and the counter of its datagram."""

@@ -123,7 +123,7 @@ class FrameEncoder:
         if not isinstance(self._q, RateControl):
             return self._q
         if news.target > 0:
-            self._q.bitrate = news.target
+            self._q.follow(news.target)
         q = self._q.choose(intra, interval, news.excess)
         return None if news.queue > MAX_QUEUE and not intra else q
 

@@ -142,9 +142,9 @@ class Flow:
     def reported(self, packet: Feedback, now: float) -> None:
         """What a report says of the path."""
         fates = self.acks.reported(packet, now)
-        self._silent_at = now + SILENCE_EVERY
         if not fates:
             return
+        self._silent_at = now + SILENCE_EVERY
         self.controller.on_acks([fate.ack for fate in fates], self.acks.rtt, now)
         self._pacer.rate = self.controller.rate
         if self._policy:

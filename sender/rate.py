@@ -18,6 +18,7 @@ INTRA_SECONDS = 0.3  # an intra frame may take as many bits as this time of the 
 REPAY_SECONDS = 1.2  # a debt of bits is paid back in about this time
 SKIP_SECONDS = 1.0  # a debt beyond this: the frame is skipped
 CREDIT_SECONDS = 0.4  # bits saved beyond this are forgotten
+FOLLOW, COLLAPSE = 0.3, 0.6  # per frame: how a changing rate is followed; share of it that is followed at once
 SMOOTH = 0.2  # how fast the mean time between frames follows frames that were dropped
 
 
@@ -42,6 +43,13 @@ class RateControl:
             return self.bitrate * INTRA_SECONDS
         share = 1 - self._debt / (self.bitrate * REPAY_SECONDS)
         return self.bitrate * self._interval * min(1.5, max(0.25, share))
+
+    def follow(self, bitrate: float) -> None:
+        """The rate is another: smoothly, as estimates of it swing, but at once where it has collapsed."""
+        if bitrate < COLLAPSE * self.bitrate:
+            self.bitrate = bitrate
+        else:
+            self.bitrate += FOLLOW * (bitrate - self.bitrate)
 
     def choose(self, intra: bool, interval: float, excess: float = 0.0) -> int | None:
         """q for the next frame; None: the stream is so far over its rate that this frame is to be skipped.
