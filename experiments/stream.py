@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from lrae.channel.config import LinkConfig
 from lrae.channel.link import Link
 from lrae.channel.loss import parse_loss
 from lrae.channel.rate import parse_rate
-from lrae.codec import make_decoder, make_encoder
-from lrae.codec.types import LAYOUTS
-from lrae.codec.wire import Config
+from lrae.codec import conventional, make_decoder, make_encoder
+from lrae.codec.api import Decoder, Encoder
+from lrae.codec.types import LAYOUTS, EncodedFrame, VideoFormat
+from lrae.codec.wire import Config, payload_room
 from lrae.codec.wire.keys import NoKey
 from lrae.experiments.clips import Clip
 from lrae.experiments.viewing import Viewing, view
 from lrae.experiments.virtual import Outcome, VirtualSession
 from lrae.receiver.session import ReceiverSession
 from lrae.sender.congestion import AdaptiveRate, FixedRate
+from lrae.sender.conventional import ConventionalFrameEncoder
 from lrae.sender.encoding import FrameEncoder
 from lrae.sender.flow import Flow
 from lrae.sender.main import LONGEST_QUEUE, QUEUE_SECONDS, parse_fec
 from lrae.sender.pacer import Pacer
 from lrae.sender.rate import RateControl
 from lrae.sender.session import SenderSession
+
+LRAE = "lrae"  # the codec's name beside those of the conventional ones
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,12 @@ class Network:
 
 @dataclass(frozen=True)
 class Setup:
-    """What lrae-send and lrae-recv are told. bitrate: bit/s, None: auto. fec: as lrae-send --fec."""
+    """What lrae-send and lrae-recv are told. bitrate: bit/s, None: auto. fec: as lrae-send --fec.
+
+    encode_time, decode_time: seconds that a frame is charged. replay_time: seconds of a frame that the sender decodes
+    again to follow the receiver; they delay its frames, and it forgoes what it has no time for. None: they are free.
+    codec: lrae or one of lrae.codec.conventional.NAMES; model, layout and packets concern lrae alone.
+    """
 
     bitrate: int | None = 400_000
     fec: str = "auto"
@@ -51,6 +62,8 @@ class Setup:
     model: str = "m"
     encode_time: float = 0.025
     decode_time: float = 0.015
+    replay_time: float | None = None
+    codec: str = LRAE
 
 
 def viewing_delay(setup: Setup, network: Network) -> float:
@@ -60,21 +73,26 @@ def viewing_delay(setup: Setup, network: Network) -> float:
 
 
 def run_stream(clip: Clip, setup: Setup, network: Network, seed: int = 0) -> tuple[Viewing, Outcome]:
+    """The figures of a session, and what happened. Same arguments, same result. Raises ConfigError, TraceError."""
+    outcome = play(clip, setup, network, seed)
+    return view(clip, outcome, viewing_delay(setup, network))[0], outcome
+
+
+def play(clip: Clip, setup: Setup, network: Network, seed: int = 0) -> Outcome:
     """Runs a clip in virtual time. Same arguments, same result (the codec's computing time is charged, not measured).
 
     Raises ConfigError, TraceError.
     """
     video, rng = clip.format, random.Random(f"{seed}:session")
-    fps, pixels = float(video.fps), video.width * video.height
-    encoder, decoder = make_encoder(setup.model, video), make_decoder(setup.model, video)
-    adaptive = setup.bitrate is None
+    fps, adaptive = float(video.fps), setup.bitrate is None
     controller = AdaptiveRate() if adaptive else FixedRate(setup.bitrate)
     pacer = Pacer(controller.rate, LONGEST_QUEUE if adaptive else QUEUE_SECONDS)
     flow = Flow(1, pacer, controller, parse_fec(setup.fec, setup.retransmit), setup.retransmit)
+    ends = lrae_ends if setup.codec == LRAE else conventional_ends
+    frames, decoder, computed = ends(setup, video, controller.rate, seed)
     layout = LAYOUTS.index(setup.layout)
-    config = Config(1, video, "m", encoder.model_hash, packets=setup.packets or 0, layout=layout)
-    rate = RateControl(controller.rate, fps, pixels)
-    frames = FrameEncoder(encoder, rate, setup.packets, layout, seed=seed, worth=True)
+    name = "m" if setup.codec == LRAE else setup.codec
+    config = Config(1, video, name, decoder.model_hash, packets=setup.packets or 0, layout=layout)
     loss = parse_loss(network.loss)
     common = {"loss": loss, "delay_ms": network.rtt * 500, "jitter_ms": network.jitter * 1e3}
     up = Link(LinkConfig(**common, rate=parse_rate(network.rate), queue_bytes=network.queue_bytes), f"{seed}:up")
@@ -90,6 +108,58 @@ def run_stream(clip: Clip, setup: Setup, network: Network, seed: int = 0) -> tup
         setup.deadline,
         setup.encode_time,
         setup.decode_time,
+        computed=computed,
     )
-    outcome = session.run()
-    return view(clip, outcome, viewing_delay(setup, network))[0], outcome
+    return session.run()
+
+
+def lrae_ends(
+    setup: Setup, video: VideoFormat, bitrate: float, seed: int
+) -> tuple[FrameEncoder, Decoder, Callable[[], float] | None]:
+    """(encoder, decoder, seconds computed so far) of a session at bit/s."""
+    encoder, decoder = make_encoder(setup.model, video), make_decoder(setup.model, video)
+    fps, layout = float(video.fps), LAYOUTS.index(setup.layout)
+    rate = RateControl(bitrate, fps, video.width * video.height)
+    if setup.replay_time is None:
+        return FrameEncoder(encoder, rate, setup.packets, layout, seed=seed, worth=True), decoder, None
+    charged = ChargedEncoder(encoder, setup.encode_time, setup.replay_time)
+    clock = charged.computed
+    frames = FrameEncoder(charged, rate, setup.packets, layout, 1 / fps, clock, seed=seed, worth=True)
+    return frames, decoder, clock
+
+
+def conventional_ends(
+    setup: Setup, video: VideoFormat, bitrate: float, seed: int
+) -> tuple[ConventionalFrameEncoder, Decoder, None]:
+    """The same of a conventional codec, which draws nothing at random and replays nothing."""
+    room = payload_room()
+    encoder = conventional.make_encoder(setup.codec, video, bitrate, room)
+    return ConventionalFrameEncoder(encoder, bitrate, room=room), conventional.make_decoder(setup.codec, video), None
+
+
+class ChargedEncoder:
+    """An Encoder on a clock of its own, on which every frame takes as long as it is said to.
+
+    encode_time, replay_time: seconds of encode() and state_after().
+    """
+
+    def __init__(self, encoder: Encoder, encode_time: float, replay_time: float) -> None:
+        self._encoder, self._encode_time, self._replay_time = encoder, encode_time, replay_time
+        self._computed = 0.0
+
+    def computed(self) -> float:
+        """Seconds so far."""
+        return self._computed
+
+    def encode(self, *args: Any) -> tuple[EncodedFrame, Any]:
+        """As Encoder says."""
+        self._computed += self._encode_time
+        return self._encoder.encode(*args)
+
+    def state_after(self, *args: Any) -> Any:
+        """As Encoder says."""
+        self._computed += self._replay_time
+        return self._encoder.state_after(*args)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._encoder, name)

@@ -8,8 +8,8 @@
 from __future__ import annotations
 
 import heapq
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ from lrae.receiver.mending import MendingDecoder
 from lrae.receiver.playout import PlayoutClock
 from lrae.receiver.session import ReceiverSession
 from lrae.sender.encoding import FrameEncoder
+from lrae.sender.reading import WAITING
 from lrae.sender.session import SenderSession
 
 MAX_STEPS = 10_000_000
@@ -60,7 +61,8 @@ class VirtualSession:
     """Runs the frames of a clip through a session.
 
     start: seconds of the clock at which everything begins. fps: of capture. encode_time, decode_time: seconds that a
-    frame is charged. deadline: the receiver's.
+    frame is charged. computed: seconds that the encoder has computed so far; with it, frames are charged what they and
+    the replays before them took instead of encode_time. deadline: the receiver's.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class VirtualSession:
         encode_time: float = 0.0,
         decode_time: float = 0.0,
         start: float = 0.0,
+        computed: Callable[[], float] | None = None,
     ) -> None:
         self.outcome = Outcome()
         self._frames, self._fps = frames, fps
@@ -85,12 +88,14 @@ class VirtualSession:
         self._up, self._down = up, down
         self._deadline, self._encode_time, self._decode_time = deadline, encode_time, decode_time
         self._now, self._start = start, start
+        self._computed = computed
         self._first: float | None = None  # when the first frame is captured
         self._next = 0  # frame of the clip
         self._work: list[tuple[float, int, Any]] = []  # heap of what the codec has finished: (time, order, call)
         self._order = 0
         self._encoder_free = self._decoder_free = start
-        self._ended = False
+        self._waiting: deque[tuple[int, float]] = deque(maxlen=WAITING)  # captured: (frame of the clip, when)
+        self._finishing = self._ended = False
 
     def run(self) -> Outcome:
         """To the end of the clip and of the session."""
@@ -156,21 +161,25 @@ class VirtualSession:
             return
         self._first = now if self._first is None else self._first
         while self._next < len(self._frames) and self._capture_time(self._next) <= now + 1e-9:
-            index, capture = self._next, self._capture_time(self._next)
+            self._waiting.append((self._next, self._capture_time(self._next)))  # the oldest of too many is dropped
             self._next += 1
-            if self._encoder_free <= now:  # else the frame is dropped, as a slow encoder's are
-                self._encode(index, capture, now)
-            if self._next == len(self._frames):
-                self._later(max(now, self._encoder_free), self._sender.finish)
+        while self._waiting and self._encoder_free <= now:
+            self._encode(*self._waiting.popleft(), now)
+        if self._next == len(self._frames) and not self._waiting and not self._finishing:
+            self._finishing = True
+            self._later(max(now, self._encoder_free), self._sender.finish)
 
     def _encode(self, index: int, capture: float, now: float) -> None:
         frame = self._frames[index]
         timed = Frame(frame.y, frame.u, frame.v, capture - self._first)
+        before = self._computed() if self._computed else 0.0
         encoded = self._encoder.encode(timed, self._sender.take_news(now))
         self.outcome.rates.append((now, self._sender.flow.controller.rate))
+        spent = self._encode_time if encoded else 0.0
+        self._encoder_free = now + (self._computed() - before if self._computed else spent)
         if encoded is None:
+            self._later(self._encoder_free, lambda at: None)  # the next frame may wait for that
             return
-        self._encoder_free = now + self._encode_time
         self.outcome.sent[encoded.header.number] = index, encoded, capture
         self._later(self._encoder_free, lambda at: self._sender.send_frame(encoded, capture, at))
 
