@@ -17,9 +17,9 @@ def unequal_bits(cells: Iterable[Cell]) -> list[dict]:
     for cell in cells:
         for entry in map(cell.oracle, cell.codecs):
             kbps = entry.mean("kbps")
-            if kbps is None or not cell.condition.bitrate:
+            if kbps is None or not cell.condition.kbps:
                 continue
-            off = kbps * 1e3 / cell.condition.bitrate - 1
+            off = kbps / cell.condition.kbps - 1
             if abs(off) > TOLERANCE:
                 key = (cell.condition, cell.loss, entry.codec, entry.redundancy)
                 found[key] = {
@@ -59,12 +59,12 @@ def gaps(runs: Iterable[Run]) -> list[dict]:
     pairs, redundancies, places = set(), defaultdict(set), set()
     done: dict[tuple, int] = defaultdict(int)
     for run in runs:
-        pairs.add((run.sequence, run.seed))
+        pairs.add(run.pair)
         redundancies[run.codec].add(run.redundancy)
         places.add((run.condition, run.loss))
         done[run.codec, run.condition, run.loss] += not run.error
     found = []
-    for condition, loss in sorted(places):
+    for condition, loss in sorted(places, key=lambda place: (place[0].order, place[1])):
         for codec, levels in sorted(redundancies.items()):
             there, whole = done[codec, condition, loss], len(pairs) * len(levels)
             if there < whole:

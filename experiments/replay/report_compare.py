@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -82,13 +83,13 @@ def make_cells(runs: Iterable[Run], measure: str) -> list[Cell]:
             grouped[run.condition, run.loss].append(run)
     cells = [_cell(*key, measure, group) for key, group in grouped.items()]
     order = {cell.loss: (cell.rate is None, cell.rate or 0.0, cell.loss) for cell in cells}
-    return sorted(cells, key=lambda cell: (cell.condition, order[cell.loss]))
+    return sorted(cells, key=lambda cell: (cell.condition.order, order[cell.loss]))
 
 
 def _cell(condition: Condition, loss: str, measure: str, runs: list[Run]) -> Cell:
     by: dict[tuple[str, str], dict[tuple[str, int], Run]] = defaultdict(dict)
     for run in runs:
-        by[run.codec, run.redundancy][run.sequence, run.seed] = run
+        by[run.codec, run.redundancy][run.pair] = run
     pairs: dict[str, set] = defaultdict(set)
     for (codec, _), found in by.items():
         pairs[codec] |= found.keys()
@@ -201,8 +202,10 @@ def make_contests(cells: Iterable[Cell]) -> list[Contest]:
     return [Contest(tuple(group)) for group in grouped.values() if len(group) > 1]
 
 
-def headline(contests: Sequence[Contest], bitrate: int = 400_000, rtt_ms: float = 150.0) -> Condition | None:
+def headline(contests: Iterable[Contest], kbps: float = 400.0, rtt_ms: float = 150.0) -> Condition | None:
     """The condition of the project's target, or the nearest there is."""
-    conditions = {contest.condition for contest in contests}
-    far = lambda one: (abs(np.log(one.bitrate / bitrate)), abs(one.rtt_ms - rtt_ms), one)  # noqa: E731
-    return min(conditions, key=far, default=None)
+
+    def far(one: Condition) -> tuple:
+        return abs(math.log((one.kbps or 1.0) / kbps)), abs(one.rtt_ms - rtt_ms), one.order
+
+    return min({contest.condition for contest in contests}, key=far, default=None)

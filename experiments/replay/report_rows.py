@@ -1,38 +1,37 @@
-"""The rows that `lrae-replay run` left in a folder, read back as numbers and checked."""
+"""The runs of a folder that `lrae-replay run` wrote, as a report compares them."""
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from lrae.channel.loss import parse_loss
-from lrae.errors import ConfigError, LraeError
-from lrae.experiments.viewing import COLUMNS, QUALITY
+from lrae.errors import ConfigError
+from lrae.experiments.replay.table import RESULTS, Row, read_rows
+from lrae.experiments.viewing import QUALITY
 
 LRAE = "lrae"
 ACCURACY = "action_accuracy"  # share of instants at which the classifier names the right action
-KEYS = ("sequence", "codec", "bitrate", "loss", "rtt_ms", "deadline_ms", "fec", "retransmit", "seed")
-DEFAULTS = {"rate": "unlimited", "jitter_ms": "0", "queue_bytes": "0"}
-NEEDED = (*KEYS, "psnr_yuv", "ssim_db", "kbps")
-FIGURES = (*(name for name, _, _ in COLUMNS), ACCURACY)
+NEEDED = ("sequence", "codec", "loss", "rtt_ms", "deadline_ms", "fec", "retransmit", "seed")
+UNLIMITED = "unlimited"
+PROVENANCE = ("version", "commit", "machine", "model")
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Condition:
-    """What a comparison holds fixed besides the loss process. bitrate: of all datagrams, bit/s."""
+    """What a comparison holds fixed besides the loss process. kbps: of all datagrams; 0: congestion control decides."""
 
-    bitrate: int
+    kbps: float
     rtt_ms: float
     deadline_ms: float
-    rate: str = DEFAULTS["rate"]
+    rate: str = UNLIMITED
     jitter_ms: float = 0.0
     queue_bytes: int = 0
 
     def __str__(self) -> str:
-        return f"{self.bitrate / 1000:g} kbit/s, {self.path}"
+        return f"{self.kbps:g} kbit/s, {self.path}" if self.kbps else f"adaptive rate, {self.path}"
 
     @property
     def path(self) -> str:
@@ -40,15 +39,20 @@ class Condition:
         words = [f"RTT {self.rtt_ms:g} ms", f"deadline {self.deadline_ms:g} ms"]
         if self.jitter_ms:
             words.append(f"jitter {self.jitter_ms:g} ms")
-        if self.rate != DEFAULTS["rate"]:
-            words.append(f"capacity {self.rate}, queue {self.queue_bytes} B")
+        if self.rate != UNLIMITED:
+            words.append(f"capacity {Path(self.rate).name}, queue {self.queue_bytes / 1024:g} KiB")
         return ", ".join(words)
+
+    @property
+    def order(self) -> tuple:
+        """For sorting."""
+        return self.rate, self.kbps, self.rtt_ms, self.deadline_ms, self.jitter_ms, self.queue_bytes
 
 
 @dataclass(frozen=True)
 class Run:
     """One session. loss: text of the process. redundancy: code, with "+NACK" where lost packets are sent again.
-    figures: what was measured, by column; empty where error says why the session failed. row: as it was read."""
+    figures: what was measured, by column. error: why the session failed, if it did. row: as it was read."""
 
     sequence: str
     codec: str
@@ -58,85 +62,86 @@ class Run:
     seed: int
     figures: Mapping[str, float]
     error: str
-    row: Mapping[str, str]
+    row: Row
+
+    @property
+    def pair(self) -> tuple[str, int]:
+        """What is averaged over."""
+        return self.sequence, self.seed
 
 
 def loss_rate(text: str) -> float | None:
-    """Of independent losses, their rate 0..1; None for any other process."""
+    """Of independent losses, their rate 0..1; None for any other process. ConfigError: no such process."""
     if text in ("none", "all") or re.match(r"[-+.\d]", text):
         return parse_loss(text).mean
     return None
 
 
 def read_runs(folder: Path) -> list[Run]:
-    """All runs of a folder's *.csv; of a run that is there twice, the last one without an error.
+    """The runs of a folder; of a run that is there twice, the last one without an error.
 
-    ConfigError: no folder, no rows, a table of something else, values that make no sense.
+    ConfigError: no folder, no table, no rows, a table of something else or with columns missing.
     """
     if not folder.is_dir():
         raise ConfigError(f"{folder}: no such folder")
-    tables = sorted(folder.glob("*.csv"))
-    if not tables:
-        raise ConfigError(f"{folder}: no *.csv in it; `lrae-replay run FILE --out {folder}` writes them")
+    rows = read_rows(folder)
+    if not rows:
+        raise ConfigError(f"{folder / RESULTS}: no rows yet")
+    for name in NEEDED:
+        if all(row.get(name) is None for row in rows):
+            raise ConfigError(f"{folder / RESULTS}: column {name} is missing")
     found: dict[tuple, Run] = {}
-    for path in tables:
-        for run in _read(path):
-            key = (run.sequence, run.codec, run.condition, run.loss, run.redundancy, run.seed)
-            if not run.error or key not in found:
-                found[key] = run
-    if not found:
-        raise ConfigError(f"{folder}: no rows in {', '.join(path.name for path in tables)}")
+    for number, row in enumerate(rows, 2):
+        if empty := [name for name in NEEDED if row.get(name) is None]:
+            raise ConfigError(f"{folder / RESULTS}, row {number}: no {', '.join(empty)}")
+        run = _run(row)
+        key = (run.pair, run.codec, run.condition, run.loss, run.redundancy)
+        if not run.error or key not in found:
+            found[key] = run
     return list(found.values())
 
 
-def check_comparable(runs: list[Run], folder: Path) -> None:
+def check_comparable(runs: Iterable[Run], folder: Path) -> None:
     """ConfigError: nothing to compare."""
-    codecs = {run.codec for run in runs if not run.error}
-    if not codecs:
+    runs = list(runs)
+    done = [run for run in runs if not run.error]
+    if not done:
         raise ConfigError(f"{folder}: all {len(runs)} runs failed; the first: {runs[0].error}")
+    if not any(name in run.figures for run in done for name in QUALITY):
+        raise ConfigError(f"{folder / RESULTS}: none of the columns {', '.join(QUALITY)} has a value")
+    codecs = sorted({run.codec for run in done})
     if LRAE not in codecs:
-        raise ConfigError(f"{folder}: no run of codec {LRAE}, only of {', '.join(sorted(codecs))}")
+        raise ConfigError(f"{folder}: no run of codec {LRAE}, only of {', '.join(codecs)}")
     if len(codecs) == 1:
-        raise ConfigError(f"{folder}: runs of {LRAE} only, nothing to compare it with")
+        raise ConfigError(f"{folder}: runs of codec {LRAE} only, nothing to compare it with")
 
 
-def _read(path: Path) -> list[Run]:
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            reader = csv.DictReader(stream)
-            columns = reader.fieldnames or ()
-            if missing := [name for name in NEEDED if name not in columns]:
-                kind = "a table of something else" if len(missing) > len(NEEDED) // 2 else "columns are missing"
-                raise ConfigError(f"{path}: {kind}: no {', '.join(missing)}")
-            return [_run(row, f"{path}:{reader.line_num}") for row in reader if None not in row.values()]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from error
+def provenance(runs: Iterable[Run]) -> dict[str, list[str]]:
+    """What the runs say of where they come from: the different values of each of PROVENANCE."""
+    return {name: sorted({str(run.row[name]) for run in runs if run.row.get(name)}) for name in PROVENANCE}
 
 
-def _run(row: dict[str, str], place: str) -> Run:
-    value = {**DEFAULTS, **{name: text for name, text in row.items() if text}}
-    try:
-        condition = Condition(
-            bitrate=int(value["bitrate"]),
-            rtt_ms=float(value["rtt_ms"]),
-            deadline_ms=float(value["deadline_ms"]),
-            rate=value["rate"],
-            jitter_ms=float(value["jitter_ms"]),
-            queue_bytes=int(value["queue_bytes"]),
-        )
-        loss_rate(value["loss"])
-        error = value.get("error", "")
-        figures = {} if error else {name: _number(value[name]) for name in FIGURES if name in value}
-        if not error and not any(name in figures for name in QUALITY):
-            raise ValueError("neither an error nor any figure of quality")
-        resent = "+NACK" * (value["retransmit"].lower() in ("true", "1", "on", "yes"))
-        redundancy, seed = value["fec"] + resent, int(value["seed"])
-        return Run(value["sequence"], value["codec"], condition, value["loss"], redundancy, seed, figures, error, row)
-    except KeyError as problem:
-        raise ConfigError(f"{place}: no value for {problem.args[0]}") from problem
-    except (ValueError, LraeError) as problem:
-        raise ConfigError(f"{place}: {problem}") from problem
-
-
-def _number(text: str) -> float:
-    return {"true": 1.0, "false": 0.0}.get(text.lower()) if text.lower() in ("true", "false") else float(text)
+def _run(row: Row) -> Run:
+    limited = row.get("rate") not in (None, UNLIMITED)
+    condition = Condition(
+        kbps=row.get("bitrate_kbps") or 0.0,
+        rtt_ms=row["rtt_ms"],
+        deadline_ms=row["deadline_ms"],
+        rate=row["rate"] if limited else UNLIMITED,
+        jitter_ms=row.get("jitter_ms") or 0.0,
+        queue_bytes=(row.get("queue_bytes") or 0) if limited else 0,  # without a limit nothing ever waits
+    )
+    error = row.get("error") or ""
+    numbers = {name: float(value) for name, value in row.items() if isinstance(value, int | float)}
+    size = f" {row['width']}x{row['height']}" if row.get("width") else ""
+    return Run(
+        row["sequence"] + size,
+        row["codec"],
+        condition,
+        row["loss"],
+        row["fec"] + "+NACK" * row["retransmit"],
+        row["seed"],
+        {} if error else numbers,
+        error,
+        row,
+    )
