@@ -27,7 +27,7 @@ DELAY = 0.03  # seconds of the deadline that sending and decoding take
 # of what is lost waits for the deadline.
 DOUBLING = 3.0  # dB that twice the bits buy
 LOST = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)  # share of the packets
-PRICE = (0.0, 0.7, 1.7, 3.0, 4.6, 7.0, 11.0)  # from 0.5 on: a guess that no choice hangs on
+PRICE = (0.0, 0.7, 1.9, 3.2, 5.5, 8.0, 12.0)  # from 0.5 on: a guess that no choice hangs on
 
 
 def price_of_bits(extra: float) -> float:
