@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 
 from lrae.codec.conventional import Coded, ConventionalEncoder
@@ -16,9 +17,9 @@ REOPEN_EVERY = 2.0  # seconds at least between keyframes that another rate cause
 REOPEN_AT = 0.15  # a wanted rate that differs by this share is worth a keyframe,
 REOPEN_KEYFRAME_AT = 0.03  # and by this share where a keyframe is due anyway
 REPAY_SECONDS = 2.0  # a debt of bits is paid back in about this time
-LEAST, MOST = 0.75, 1.25  # times the rate, to pay back or to use up what was saved
+REPAY_SHARE = {False: 0.25, True: 0.07}  # the rate changes by at most this share for it; True: of one that reopens
 CREDIT_SECONDS = 0.4  # bits saved beyond this are forgotten
-SKIP_SECONDS = 1.0  # a debt beyond this: the frame is skipped
+SKIP_SECONDS = {False: 1.0, True: 0.5}  # a debt beyond this: the frame is skipped
 MAX_QUEUE = 0.25  # seconds that packets may wait to leave; beyond that a frame is skipped
 MAX_INTERVAL = 0.5  # seconds; a longer pause between frames saves up no more bits
 SMOOTH = 0.05  # per frame: how fast the share of packet headers is followed
@@ -48,7 +49,8 @@ class ConventionalFrameEncoder:
         self._room, self._overhead = room, overhead
         self._time: float | None = None
         self._debt = 0.0  # bits sent beyond the rate; negative: saved
-        self._headers = 0.0  # share of packet headers in the bits sent
+        self._headers = self._first_headers()  # share of packet headers in the bits sent
+        self._told = 0.0  # bit/s that the encoder was opened for, before what debt changes
         self._sent: OrderedDict[int, frozenset[int]] = OrderedDict()  # packets by number, since the last keyframe
         self._keyframe, self._keyframe_time = first_number, float("-inf")  # the last one; never: one is due
         self._damaged = False  # the receiver needs a keyframe
@@ -62,7 +64,7 @@ class ConventionalFrameEncoder:
         self._debt = max(self._debt - target * interval, -target * CREDIT_SECONDS)
         self._hear(news)
         keyframe = self._wants_keyframe(news)
-        if not keyframe and (news.queue > MAX_QUEUE or self._debt > target * SKIP_SECONDS):
+        if not keyframe and (news.queue > MAX_QUEUE or self._debt > target * SKIP_SECONDS[self._encoder.reopens]):
             self.skipped += 1
             return None
         self._set_rate(target, keyframe)
@@ -71,7 +73,6 @@ class ConventionalFrameEncoder:
         if len(payloads) > MAX_PACKETS:  # it cannot be sent, and nothing that is predicted from it
             self._keyframe_time = float("-inf")
             self.skipped += 1
-            self._debt += target * SKIP_SECONDS
             return None
         return self._sending(coded, payloads)
 
@@ -98,14 +99,21 @@ class ConventionalFrameEncoder:
         return True
 
     def _set_rate(self, target: float, keyframe: bool) -> None:
-        encoder, share = self._encoder, 1 - self._debt / (target * REPAY_SECONDS)
-        rate = target * (1 - self._headers) * min(MOST, max(LEAST, share))
-        if encoder.reopens:
-            off = abs(rate / encoder.bitrate - 1)
-            at_once = off > REOPEN_AT and self._time - self._keyframe_time >= REOPEN_EVERY
-            if not at_once and not (keyframe and off > REOPEN_KEYFRAME_AT):
+        encoder, most = self._encoder, REPAY_SHARE[self._encoder.reopens]
+        media = target * (1 - self._headers)
+        rate = media * (1 - min(most, max(-most, self._debt / (target * REPAY_SECONDS))))
+        if encoder.reopens and self._told:
+            other = abs(media / self._told - 1) > REOPEN_AT
+            at_once = other and self._time - self._keyframe_time >= REOPEN_EVERY
+            if not at_once and not (keyframe and abs(rate / encoder.bitrate - 1) > REOPEN_KEYFRAME_AT):
                 return
+        self._told = media
         encoder.bitrate = rate
+
+    def _first_headers(self) -> float:
+        frame = self._bitrate / 8 / float(self._encoder.format.fps)  # bytes
+        headers = self._overhead * math.ceil(frame / self._room)
+        return headers / (frame + headers)
 
     def _sending(self, coded: Coded, payloads: tuple[bytes, ...]) -> EncodedFrame:
         """The frame as it goes to the receiver."""

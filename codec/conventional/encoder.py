@@ -10,7 +10,7 @@ import av
 from av.video.frame import PictureType
 
 from lrae.codec.avframe import to_av
-from lrae.codec.conventional.packets import is_banner, split_units
+from lrae.codec.conventional.packets import is_banner, is_idr, split_units
 from lrae.codec.conventional.settings import PARAMETER_SETS, Codec, RateChange, find
 from lrae.codec.types import Frame, VideoFormat
 from lrae.errors import ConfigError
@@ -24,7 +24,7 @@ SAME = 0.01  # a new rate that differs by less is not worth the trouble
 
 @dataclass(frozen=True)
 class Coded:
-    """One coded frame: units that decode or are lost as a whole; one, unless the codec has NAL units."""
+    """One coded frame: units that decode or are lost as a whole; one, unless the codec has slices of packet size."""
 
     units: tuple[bytes, ...]
     keyframe: bool
@@ -92,10 +92,10 @@ class ConventionalEncoder:
         if len(packets) != 1:
             raise RuntimeError(f"{self._codec.encoder} made {len(packets)} packets of one frame")
         data = bytes(packets[0])
-        units = split_units(data) if self._codec.nal_units else [data]
         if self.name == "h264":
-            units = [unit for unit in units if not is_banner(unit)]
-        return Coded(tuple(units), packets[0].is_keyframe)
+            units = [unit for unit in split_units(data) if not is_banner(unit)]
+            return Coded(tuple(units), any(map(is_idr, units)))
+        return Coded((data,), packets[0].is_keyframe)
 
     def _open(self, bitrate: float) -> None:
         os.environ.setdefault("SVT_LOG", "0")  # SVT-AV1 has no other way to be silent

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 
 BEGINS, ENDS = 1, 2
 _START_CODE = re.compile(rb"\x00?\x00\x00\x01")
-_H264_SEI, _USER_DATA = 6, 5
+_H264_IDR, _H264_SEI, _USER_DATA = 5, 6, 5
 
 
 def split_units(frame: bytes) -> list[bytes]:
@@ -27,6 +27,13 @@ def is_banner(unit: bytes) -> bool:
     """Whether an H.264 unit is x264's settings as text: some 700 bytes in the first frame that no receiver needs."""
     body = unit[unit.index(1) + 1 :]
     return len(body) > 1 and body[0] & 31 == _H264_SEI and body[1] == _USER_DATA
+
+
+def is_idr(unit: bytes) -> bool:
+    """Whether an H.264 unit is a slice of a picture that needs none before it. libav's keyframe flag also marks where
+    an intra refresh begins."""
+    body = unit[unit.index(1) + 1 :]
+    return len(body) > 0 and body[0] & 31 == _H264_IDR
 
 
 def pack(units: Sequence[bytes], room: int) -> list[bytes]:

@@ -1,4 +1,8 @@
-"""Which libav codec stands for a name, and the options that make it a real-time one."""
+"""Which libav codec stands for a name, and the options that make it a real-time one.
+
+Speed: of each encoder the slowest setting that is worth it and takes less than half a frame interval of 30 frames a
+second at 480x272 on one core, the 95th percentile less than a whole one (docs/benchmarks.md has the times).
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from lrae.errors import ConfigError
 
 VBV_SECONDS = 0.5  # how much of the stream an encoder's rate control may run ahead, keyframes included
 NO_LIMIT = 100_000_000  # bit/s; see _h264
+MAX_KEYFRAME = 900  # percent of a mean frame: libwebrtc's for VP8 and VP9 at 30 frames a second, 0.3 s of the stream
 PARAMETER_SETS = 64  # bytes left in a packet beside a slice, for the parameter sets of a keyframe
 
 
@@ -25,9 +30,9 @@ class RateChange(Enum):
 
 @dataclass(frozen=True)
 class Codec:
-    """encoder, decoder: libav's names. options(bit/s, bytes of a slice, frames of an intra refresh or None).
+    """encoder, decoder: libav's names. options(bit/s, bytes of a slice, frames of an intra refresh or None): the
+    encoder's; decoding: the decoder's.
 
-    nal_units: the stream is made of units behind start codes, which fit a packet each where the encoder has slices.
     conceals: the decoder makes a picture of a damaged frame; the others' is frozen until a keyframe.
     """
 
@@ -35,7 +40,6 @@ class Codec:
     decoder: str
     rate_change: RateChange
     options: Callable[[int, int, int | None], dict[str, str]]
-    nal_units: bool = False
     conceals: bool = False
     gop_size: int = 0  # libav's, where it is not simply very large
     decoding: dict[str, str] = field(default_factory=dict)
@@ -57,7 +61,7 @@ def _h264(bitrate: int, slice_bytes: int, refresh: int | None) -> dict[str, str]
         "vbv-maxrate": bitrate // 1000,
     }
     vbv = {"maxrate": str(NO_LIMIT), "bufsize": str(round(bitrate * VBV_SECONDS))}
-    tuned = {"preset": "veryfast", "tune": "zerolatency", "forced-idr": "1"}
+    tuned = {"preset": "medium", "tune": "zerolatency", "forced-idr": "1"}
     return tuned | vbv | {"x264-params": _joined(x264)}
 
 
@@ -76,7 +80,7 @@ def _h265(bitrate: int, slice_bytes: int, refresh: int | None) -> dict[str, str]
         "log-level": "none",
     }
     vbv = {"maxrate": str(bitrate), "bufsize": str(round(bitrate * VBV_SECONDS))}
-    return {"preset": "superfast", "tune": "zerolatency", "forced-idr": "1", "x265-params": _joined(x265)} | vbv
+    return {"preset": "veryfast", "tune": "zerolatency", "forced-idr": "1", "x265-params": _joined(x265)} | vbv
 
 
 def _vpx(speed: int) -> Callable[[int, int, int | None], dict[str, str]]:
@@ -85,26 +89,32 @@ def _vpx(speed: int) -> Callable[[int, int, int | None], dict[str, str]]:
 
     def options(bitrate: int, slice_bytes: int, refresh: int | None) -> dict[str, str]:
         rate = {"minrate": str(bitrate), "maxrate": str(bitrate), "bufsize": str(round(bitrate * VBV_SECONDS))}
-        return {"deadline": "realtime", "cpu-used": str(speed), "lag-in-frames": "0", "auto-alt-ref": "0"} | rate
+        speeds = {"deadline": "realtime", "cpu-used": str(speed), "lag-in-frames": "0", "auto-alt-ref": "0"}
+        return speeds | rate | {"max-intra-rate": str(MAX_KEYFRAME)}
 
     return options
 
 
 def _av1(bitrate: int, slice_bytes: int, refresh: int | None) -> dict[str, str]:
-    """SVT-AV1: low-delay prediction, CBR, one thread."""
-    svt = {"pred-struct": 1, "rc": 2, "lp": 1, "keyint": -1, "scd": 0, "lookahead": 0}
-    return {"preset": "10", "svtav1-params": _joined(svt)}
+    """SVT-AV1's real-time mode: low-delay prediction, CBR, one thread. Without temporal layers, which make every second
+    frame twice as large and, here, no picture better."""
+    low_delay = {"rtc": 1, "pred-struct": 1, "hierarchical-levels": 0, "lookahead": 0, "scd": 0, "keyint": -1, "lp": 1}
+    buffer = round(VBV_SECONDS * 1000)
+    cbr = {"rc": 2, "buf-sz": buffer, "buf-initial-sz": buffer * 3 // 5, "buf-optimal-sz": buffer * 4 // 5}
+    return {"preset": "8", "svtav1-params": _joined(low_delay | cbr)}
 
 
 def _joined(parameters: dict[str, object]) -> str:
     return ":".join(f"{key}={value}" for key, value in parameters.items())
 
 
+_CONCEAL = {"ec": "guess_mvs+deblock"}  # libav's default, but said: motion is guessed, edges are smoothed
+
 CODECS = {
-    "h264": Codec("libx264", "h264", RateChange.LIVE, _h264, nal_units=True, conceals=True),
-    "h265": Codec("libx265", "hevc", RateChange.REOPEN, _h265, nal_units=True),
-    "vp8": Codec("libvpx", "vp8", RateChange.CLOCK, _vpx(-6)),
-    "vp9": Codec("libvpx-vp9", "vp9", RateChange.CLOCK, _vpx(7)),
+    "h264": Codec("libx264", "h264", RateChange.LIVE, _h264, conceals=True, decoding=_CONCEAL),
+    "h265": Codec("libx265", "hevc", RateChange.REOPEN, _h265),
+    "vp8": Codec("libvpx", "vp8", RateChange.CLOCK, _vpx(-1)),
+    "vp9": Codec("libvpx-vp9", "vp9", RateChange.CLOCK, _vpx(5)),
     "av1": Codec("libsvtav1", "libdav1d", RateChange.REOPEN, _av1, gop_size=-1),
 }
 
