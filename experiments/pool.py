@@ -50,7 +50,7 @@ def run_jobs(
             step("")
         return results
     context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=one_thread) as pool:
         futures = [pool.submit(function, job) for job in jobs]
         try:
             for future in as_completed(futures):
@@ -83,6 +83,6 @@ def _call(pair: tuple[Callable[[Job], Result], Job]) -> Result:
     return function(job)
 
 
-def _one_thread() -> None:
+def one_thread() -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)

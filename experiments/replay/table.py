@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -41,7 +42,7 @@ CONDITION = (
     Column("rtt_ms", float, "ms", "round trip without queues"),
     Column("jitter_ms", float, "ms", "mean of the random delay that is added one way"),
     Column("queue_bytes", int, "B", "length of the queue before a limited rate"),
-    Column("deadline_ms", float, "ms", "the receiver's: how long a frame may take beyond the earliest possible arrival"),
+    Column("deadline_ms", float, "ms", "the receiver's: how long it waits beyond the earliest possible arrival"),
     Column("fec", str, "", "as lrae-send --fec"),
     Column("retransmit", bool, "", "whether lost packets are sent again where they can be in time (NACK)"),
     Column("seed", int, "", "of everything random"),
@@ -152,18 +153,13 @@ class Table:
         replace_file(self._path, ",".join(NAMES) + "\n" + "".join(map(to_line, rows)))
 
 
-class writing:
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
     """A context in which an OSError becomes a SinkError that names the file."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError):
-            raise SinkError(f"{self._path}: {error.strerror or error}; --resume goes on from here") from None
+    try:
+        yield
+    except OSError as error:
+        raise SinkError(f"{path}: {error.strerror or error}") from None
 
 
 def replace_file(path: Path, text: str) -> None:

@@ -1,0 +1,191 @@
+"""`lrae-replay run`: does every run of a matrix and keeps its row."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median_low
+
+from rich.console import Console
+
+from lrae.errors import LraeError
+from lrae.experiments.arguments import count
+from lrae.experiments.environment import environment
+from lrae.experiments.pool import progress
+from lrae.experiments.replay.charge import Calibration, Charge, measure
+from lrae.experiments.replay.folder import CACHE, Folder
+from lrae.experiments.replay.footage import Footage, size_of
+from lrae.experiments.replay.job import Finished, Job, failed, run_job
+from lrae.experiments.replay.matrix import Matrix, load_matrix, plan
+from lrae.experiments.replay.table import write_parquet
+from lrae.experiments.replay.workers import Cluster, Died, Processes, Workers
+
+DEFAULT_BITRATE = 400_000  # bit/s at which a codec is measured where none is given
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker needs to know of a run."""
+
+    job: Job
+    charge: Charge
+    cache: str
+    frames_log: bool
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What is to be calibrated. key: of the result."""
+
+    key: str
+    codec: str
+    model: str
+    bitrate: int
+    clip: Footage
+    cache: str
+
+
+def add_command(commands) -> None:
+    """commands: what add_subparsers() gave."""
+    sub = commands.add_parser("run", help="do every run of a matrix")
+    sub.set_defaults(run=run)
+    add = sub.add_argument
+    add("file", metavar="FILE", help="TOML file, or smoke or headline, which come with the program")
+    add("--out", type=Path, required=True, metavar="DIR", help="folder of the results")
+    add("--jobs", type=count, default=1, metavar="N", help="processes (default 1)")
+    add("--scheduler", metavar="ADDRESS", help="Dask scheduler, tcp://HOST:PORT, whose workers do the runs")
+    add("--resume", action="store_true", help="go on with a folder that has results; failed runs are done again")
+    add("--limit", type=float, metavar="SECONDS", help="stop after so long; --resume goes on")
+    add("--clips", metavar="DIR", help="folder, file or input instead of the matrix's sequences")
+    add("--traces", type=Path, metavar="DIR", help="where the matrix's traces are (default: beside its file)")
+    add("--frames-log", action="store_true", help="write a JSON line for every instant of every run")
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    """Returns the exit code: 1 if a run has failed. Raises LraeError."""
+    matrix = load_matrix(args.file, args.traces)
+    jobs, notes = plan(matrix, args.clips)
+    for note in notes:
+        say(console, note)
+    with Cluster(args.scheduler) if args.scheduler else Processes(args.jobs) as workers:
+        arguments = {key: value for key, value in vars(args).items() if key != "run"}
+        folder = Folder(args.out, jobs, {"arguments": arguments, "environment": environment()}, args.resume)
+        with Processes(1) as measuring:
+            return complete(folder, jobs, matrix, workers, measuring, console, args.limit, args.frames_log)
+
+
+def complete(
+    folder: Folder,
+    jobs: Sequence[Job],
+    matrix: Matrix,
+    workers: Workers,
+    measuring: Workers,
+    console: Console,
+    limit: float | None = None,
+    frames_log: bool = False,
+) -> int:
+    """Does what a folder lacks; returns the exit code. measuring: where codecs are measured. limit: seconds."""
+    done = {row["run"] for row in folder.rows}
+    todo = [job for job in jobs if job.run not in done]
+    end = float("inf") if limit is None else time.monotonic() + limit
+    failures = 0
+    try:
+        charges = calibrate(folder, todo, matrix, measuring)
+        with progress(len(todo)) as step, closing(results(folder, todo, charges, workers, frames_log)) as finished:
+            step("")
+            for each in finished:
+                folder.add(each.row, each.frames)
+                done.add(each.row["run"])
+                failures += bool(each.row.get("error"))
+                step(f"{failures} failed" if failures else "")
+                if time.monotonic() > end:
+                    break
+    except KeyboardInterrupt:
+        say(console, f"interrupted after {len(done)} of {len(jobs)} runs; --resume goes on")
+        return 130
+    folder.sort()
+    if not write_parquet(folder.path):
+        say(console, "no results.parquet: pyarrow is not installed (pip install 'lrae-vc[parquet]')")
+    if len(done) < len(jobs):
+        say(console, f"stopped after {len(done)} of {len(jobs)} runs; --resume goes on")
+    if failures:
+        say(console, f"{failures} of {len(jobs)} runs failed: column error in {folder.path}; --resume tries them again")
+    return 1 if failures else 0
+
+
+def calibrate(folder: Folder, jobs: Sequence[Job], matrix: Matrix, workers: Workers) -> dict[str, Charge | str]:
+    """By key(), the computing time that jobs are charged, or why it is not known. What is not in the matrix nor in the
+    folder is measured, once for each codec and size, at the median bitrate. SinkError."""
+    known = Calibration(folder.path)
+    found: dict[str, Charge | str] = {}
+    wanted: dict[str, list[Job]] = {}
+    for job in jobs:
+        codec = job.condition.codec
+        try:
+            name = key(job)
+        except LraeError as error:
+            found[job.footage.source] = str(error)
+            continue
+        if codec in matrix.charges:
+            found[name] = Charge(*matrix.charges[codec])
+        elif name in known:
+            found[name] = known[name]
+        else:
+            wanted.setdefault(name, []).append(job)
+    tasks = [measurement(name, group, folder) for name, group in wanted.items()]
+    with closing(workers.map(measured, tasks)) as results:
+        for task, result in results:
+            found[task.key] = result if isinstance(result, Charge) else str(result)
+            if isinstance(result, Charge):
+                known.add(task.key, result)
+    return found
+
+
+def key(job: Job) -> str:
+    """Names codec, weights and picture size. SourceError."""
+    width, height = size_of(job.footage)
+    return f"{':'.join(filter(None, (job.condition.codec, job.model)))} {width}x{height}"
+
+
+def measurement(name: str, jobs: Sequence[Job], folder: Folder) -> Measurement:
+    """Of jobs that are alike."""
+    first = jobs[0]
+    bitrate = median_low(job.condition.bitrate or DEFAULT_BITRATE for job in jobs)
+    return Measurement(name, first.condition.codec, first.model, bitrate, first.footage, str(folder.path / CACHE))
+
+
+def measured(task: Measurement) -> Charge | str:
+    """For a worker: the charge, or why it could not be measured."""
+    try:
+        return measure(task.codec, task.model, task.bitrate, task.clip, task.cache)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def results(
+    folder: Folder, jobs: Sequence[Job], charges: Mapping[str, Charge | str], workers: Workers, frames_log: bool
+) -> Iterator[Finished]:
+    """Of all jobs, in any order."""
+    tasks = []
+    for job in jobs:
+        charge = charges.get(job.footage.source) or charges[key(job)]
+        if isinstance(charge, Charge):
+            tasks.append(Task(job, charge, str(folder.path / CACHE), frames_log))
+        else:
+            yield failed(job, charge)
+    for task, result in workers.map(do, tasks):
+        yield failed(task.job, str(result)) if isinstance(result, Died) else result
+
+
+def do(task: Task) -> Finished:
+    """For a worker."""
+    return run_job(task.job, task.charge, task.cache, task.frames_log)
+
+
+def say(console: Console, line: str) -> None:
+    """A line for people."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
