@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 
+from lrae.experiments.replay.job import Job, known_before
 from lrae.experiments.replay.report_compare import Cell
-from lrae.experiments.replay.report_rows import Run
+from lrae.experiments.replay.report_rows import Run, make_run
 
 TOLERANCE = 0.03  # total bits count as equal within this share of the condition's bitrate
 
@@ -50,25 +51,22 @@ def failures(runs: Iterable[Run]) -> list[dict]:
     ]
 
 
-def gaps(runs: Iterable[Run]) -> list[dict]:
-    """Where the matrix has holes: by codec, condition and loss, how many runs there are of how many.
-
-    The whole is what the rows span: every codec with each of its redundancies, on every sequence with every seed, in
-    every condition at every loss.
-    """
-    pairs, redundancies, places = set(), defaultdict(set), set()
-    done: dict[tuple, int] = defaultdict(int)
-    for run in runs:
-        pairs.add(run.pair)
-        redundancies[run.codec].add(run.redundancy)
-        places.add((run.condition, run.loss))
-        done[run.codec, run.condition, run.loss] += not run.error
-    found = []
-    for condition, loss in sorted(places, key=lambda place: (place[0].order, place[1])):
-        for codec, levels in sorted(redundancies.items()):
-            there, whole = done[codec, condition, loss], len(pairs) * len(levels)
-            if there < whole:
-                found.append(
-                    {"codec": codec, "condition": str(condition), "loss": loss, "runs": there, "expected": whole}
-                )
-    return found
+def gaps(runs: Iterable[Run], jobs: Mapping[str, Job]) -> list[dict]:
+    """Where the matrix has holes: by codec, condition and loss, how many runs there are of how many. jobs: all of it,
+    by name of the run."""
+    done = {run.row["run"] for run in runs if not run.error}
+    count: dict[tuple, Counter] = defaultdict(Counter)
+    for name, job in jobs.items():
+        planned = make_run(known_before(job))
+        count[planned.condition, planned.loss, planned.codec][name in done] += 1
+    return [
+        {
+            "codec": codec,
+            "condition": str(condition),
+            "loss": loss,
+            "runs": found[True],
+            "expected": found.total(),
+        }
+        for (condition, loss, codec), found in count.items()
+        if found[False]
+    ]

@@ -26,8 +26,9 @@ table{border-collapse:collapse;font-size:.8rem;font-variant-numeric:tabular-nums
 th,td{padding:.25em .7em;text-align:left;border-bottom:1px solid var(--grid)}
 th{color:var(--faint);font-weight:600}
 summary{cursor:pointer;margin:.6em 0}
-.pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,240px),1fr));gap:8px}
-.pair img{width:100%;height:auto;display:block}
+.wide .plot{overflow-x:auto}
+.wide svg{min-width:640px}
+.stills{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,260px),1fr));gap:8px}
 .note{color:var(--faint)}
 """
 
@@ -67,7 +68,7 @@ def _figure(picture: Picture, command: str) -> str:
     kind = " class=wide" if picture.wide else ""
     caption = f"{escape(picture.caption)} Made by <code>{escape(command)}</code>."
     table = _details("figures", picture.table) if picture.table else ""
-    return f"<figure{kind}>{picture.svg}<figcaption>{caption}</figcaption>{table}</figure>"
+    return f"<figure{kind}><div class=plot>{picture.svg}</div><figcaption>{caption}</figcaption>{table}</figure>"
 
 
 def _details(title: str, rows: Sequence[Sequence[str]]) -> str:

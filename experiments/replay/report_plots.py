@@ -10,19 +10,21 @@ import numpy as np
 
 from lrae.experiments.replay.report_compare import Cell, Contest
 from lrae.experiments.replay.report_rates import RateCurves
-from lrae.experiments.replay.report_rows import ACCURACY, LRAE
+from lrae.experiments.replay.report_rows import ACCURACY, LRAE, RESENT
 from lrae.experiments.replay.report_style import (
     SIZE,
     Picture,
     colour,
     label_ends,
+    legend_below,
     line_style,
     name_of,
     plotting,
 )
 
 MEASURES = {"psnr_yuv": "PSNR-YUV 6:1:1, dB", "ssim_db": "SSIM, dB", "ms_ssim": "MS-SSIM", "vmaf": "VMAF"}
-WIDE = (7.6, 4.2)
+SHORT = {"none": "no FEC", "block": "RS", "streaming": "str."}
+WIDE = (7.6, 4.4)
 BAR_LOSSES = 5  # so many groups of bars fit
 
 
@@ -50,6 +52,9 @@ def quality_plot(contest: Contest, folder: Path, name: str, wide: bool = False) 
             rates, entries = contest.curve(codec)
             ends[codec] = draw_curve(axes, codec, rates, [entry.value for entry in entries])
         axes.set(ylabel=MEASURES.get(measure, measure))
+        if wide:
+            axes.set_xticks(contest.rates, [tick_of(cell) for cell in contest.cells], linespacing=1.25)
+            axes.set_xlabel("lost packets, %; below it the best conventional codec there and its redundancy")
         axes.set_title(f"{contest.condition}\nLRAE {tell_crossover(rate)}")
         if rate is not None and rate > contest.rates[0]:
             height = float(np.interp(rate, contest.rates, [entry.value for entry in best]))
@@ -58,12 +63,21 @@ def quality_plot(contest: Contest, folder: Path, name: str, wide: bool = False) 
     caption = (
         f"{MEASURES.get(measure, measure)} of what was on screen against the rate of independent loss, at equal total "
         f"bits ({contest.condition}), mean over {_sequences(contest)}. Each conventional codec has its best redundancy "
-        "at each loss rate in hindsight; the grey band follows the best of them."
+        "at each loss rate in hindsight; the grey band follows the best of them. Between measured rates quality is "
+        "interpolated linearly in the loss rate, which bends on this axis."
     )
     if interval := contest.crossover_interval():
         ends_text = " to ".join("never" if end is None else percent(end) for end in interval)
         caption += f" 90 % interval of the crossover, over sequences: {ends_text}."
     return Picture(name, f"{MEASURES.get(measure, measure)} against loss", result["svg"], caption, wide=wide)
+
+
+def tick_of(cell: Cell) -> str:
+    """Loss rate, the conventional codec that is best there, and its redundancy, a line each."""
+    best = cell.best_other()
+    code, _, share = best.redundancy.removesuffix(RESENT).partition(":")
+    words = [f"{cell.rate * 100:g}", name_of(best.codec), SHORT.get(code, code), share and f"{share} %"]
+    return "\n".join([*filter(None, words), *(["NACK"] if best.redundancy.endswith(RESENT) else [])])
 
 
 def loss_axis(axes, rates: Sequence[float]) -> None:
@@ -223,7 +237,7 @@ def process_plot(cells: Sequence[Cell], names: Sequence[str], folder: Path, name
                 style = {**line_style(codec), "linestyle": "", "markersize": 8 if codec == LRAE else 5}
                 axes.plot([value], [height], **style)
         axes.set_yticks(range(len(cells)), names)
-        axes.invert_yaxis()
+        axes.set_ylim(len(cells) - 0.4, -0.6)
         axes.grid(axis="y", visible=False)
         axes.set(xlabel=MEASURES.get(measure, measure))
         axes.set_title(str(condition))
@@ -233,20 +247,6 @@ def process_plot(cells: Sequence[Cell], names: Sequence[str], folder: Path, name
         "conventional codec has its best redundancy for each process in hindsight."
     )
     return Picture(name, f"Bursts and traces: {measure}", result["svg"], caption)
-
-
-def legend_below(axes, codecs: Sequence[str], patch: bool = False) -> None:
-    """Codecs in a row under the plot, where labels at curves would cover each other."""
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-
-    def handle(codec: str):
-        if patch:
-            return Patch(color=colour(codec), label=name_of(codec))
-        return Line2D([], [], label=name_of(codec), **line_style(codec))
-
-    handles = [handle(codec) for codec in codecs]
-    axes.figure.legend(handles=handles, loc="outside lower left", ncols=6, columnspacing=1.0, handlelength=1.2)
 
 
 def plural(count: int, word: str) -> str:

@@ -14,10 +14,11 @@ from lrae.experiments.tables import percent
 
 @dataclass(frozen=True)
 class RateCurves:
-    """Codecs on one network without loss. path: the network, for people. points: (kbit/s, quality) by codec, rising;
-    LRAE first. bd_rates: percent of bits that LRAE takes more (+) or less (-) by anchor, None: see verdicts."""
+    """Codecs on one network without loss. path: the network, for people; slug: for files. points: (kbit/s, quality)
+    by codec, rising, LRAE first. bd_rates: percent of bits that LRAE takes more (+) or less (-) by anchor, None: see verdicts."""
 
     path: str
+    slug: str
     measure: str
     sequences: tuple[str, ...]
     bitrates: tuple[float, ...]
@@ -36,12 +37,12 @@ def rate_curves(cells: Iterable[Cell]) -> list[RateCurves]:
     """From the cells without loss, a set of curves for each network that has two bitrates or more."""
     grouped: dict[tuple[str, str], list[Cell]] = defaultdict(list)
     for cell in cells:
-        if cell.rate == 0 and cell.decided:
+        if cell.rate == 0 and cell.decided and cell.condition.kbps:
             grouped[cell.condition.path, cell.measure].append(cell)
-    return [_curves(*key, group) for key, group in grouped.items() if len(group) > 1]
+    return [_curves(group) for group in grouped.values() if len(group) > 1]
 
 
-def _curves(path: str, measure: str, cells: list[Cell]) -> RateCurves:
+def _curves(cells: list[Cell]) -> RateCurves:
     points: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for cell in cells:
         for entry in map(cell.oracle, cell.codecs):
@@ -50,4 +51,6 @@ def _curves(path: str, measure: str, cells: list[Cell]) -> RateCurves:
     bd_rates = {codec: bd_rate(found, ordered[LRAE]) for codec, found in ordered.items() if codec != LRAE}
     sequences = tuple(sorted(set.intersection(*(set(cell.sequences) for cell in cells))))
     bitrates = tuple(cell.condition.kbps for cell in cells)
-    return RateCurves(path, measure, sequences, bitrates, ordered, bd_rates)
+    first = cells[0].condition
+    slug = first.slug.split("-", 1)[1]  # without the bitrate
+    return RateCurves(first.path, slug, cells[0].measure, sequences, bitrates, ordered, bd_rates)

@@ -13,6 +13,7 @@ from lrae.experiments.replay.table import RESULTS, Row, read_rows
 from lrae.experiments.viewing import QUALITY
 
 LRAE = "lrae"
+RESENT = "+NACK"  # after a code: lost packets are sent again too
 ACCURACY = "action_accuracy"  # share of instants at which the classifier names the right action
 NEEDED = ("sequence", "codec", "loss", "rtt_ms", "deadline_ms", "fec", "retransmit", "seed")
 UNLIMITED = "unlimited"
@@ -44,6 +45,16 @@ class Condition:
         return ", ".join(words)
 
     @property
+    def slug(self) -> str:
+        """For names of files."""
+        words = [f"{self.kbps:g}k" if self.kbps else "auto", f"rtt{self.rtt_ms:g}", f"deadline{self.deadline_ms:g}"]
+        if self.jitter_ms:
+            words.append(f"jitter{self.jitter_ms:g}")
+        if self.rate != UNLIMITED:
+            words += [Path(self.rate).name, f"queue{self.queue_bytes}"]
+        return re.sub(r"[^a-z0-9.]+", "-", "-".join(words).lower())
+
+    @property
     def order(self) -> tuple:
         """For sorting."""
         return self.rate, self.kbps, self.rtt_ms, self.deadline_ms, self.jitter_ms, self.queue_bytes
@@ -51,7 +62,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class Run:
-    """One session. loss: text of the process. redundancy: code, with "+NACK" where lost packets are sent again.
+    """One session. loss: text of the process. redundancy: code, with RESENT where lost packets are sent again.
     figures: what was measured, by column. error: why the session failed, if it did. row: as it was read."""
 
     sequence: str
@@ -77,8 +88,9 @@ def loss_rate(text: str) -> float | None:
     return None
 
 
-def read_runs(folder: Path) -> list[Run]:
-    """The runs of a folder; of a run that is there twice, the last one without an error.
+def read_runs(folder: Path) -> tuple[list[Run], int]:
+    """The runs of a folder, and how many rows gave way to another one of the same sequence, seed, codec, condition,
+    loss and redundancy: the last without an error counts.
 
     ConfigError: no folder, no table, no rows, a table of something else or with columns missing.
     """
@@ -94,11 +106,11 @@ def read_runs(folder: Path) -> list[Run]:
     for number, row in enumerate(rows, 2):
         if empty := [name for name in NEEDED if row.get(name) is None]:
             raise ConfigError(f"{folder / RESULTS}, row {number}: no {', '.join(empty)}")
-        run = _run(row)
+        run = make_run(row)
         key = (run.pair, run.codec, run.condition, run.loss, run.redundancy)
         if not run.error or key not in found:
             found[key] = run
-    return list(found.values())
+    return list(found.values()), len(rows) - len(found)
 
 
 def check_comparable(runs: Iterable[Run], folder: Path) -> None:
@@ -121,7 +133,8 @@ def provenance(runs: Iterable[Run]) -> dict[str, list[str]]:
     return {name: sorted({str(run.row[name]) for run in runs if run.row.get(name)}) for name in PROVENANCE}
 
 
-def _run(row: Row) -> Run:
+def make_run(row: Row) -> Run:
+    """A row of the table; figures may be missing."""
     limited = row.get("rate") not in (None, UNLIMITED)
     condition = Condition(
         kbps=row.get("bitrate_kbps") or 0.0,
@@ -133,13 +146,12 @@ def _run(row: Row) -> Run:
     )
     error = row.get("error") or ""
     numbers = {name: float(value) for name, value in row.items() if isinstance(value, int | float)}
-    size = f" {row['width']}x{row['height']}" if row.get("width") else ""
     return Run(
-        row["sequence"] + size,
+        row["sequence"],
         row["codec"],
         condition,
         row["loss"],
-        row["fec"] + "+NACK" * row["retransmit"],
+        row["fec"] + RESENT * row["retransmit"],
         row["seed"],
         {} if error else numbers,
         error,

@@ -173,3 +173,17 @@ def spread(heights: Sequence[float], least: float) -> list[float]:
                 break
             groups[-2:] = [[(a * n + b * m) / (n + m), n + m]]
     return [middle + least * (i - (count - 1) / 2) for middle, count in groups for i in range(int(count))]
+
+
+def legend_below(axes, codecs: Sequence[str], patch: bool = False) -> None:
+    """Codecs in a row under the plot, where labels at curves would cover each other."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    def handle(codec: str):
+        if patch:
+            return Patch(color=colour(codec), label=name_of(codec))
+        return Line2D([], [], label=name_of(codec), **line_style(codec))
+
+    handles = [handle(codec) for codec in codecs]
+    axes.figure.legend(handles=handles, loc="outside lower left", ncols=6, columnspacing=1.0, handlelength=1.2)

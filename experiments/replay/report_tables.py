@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from lrae.experiments.replay.report_compare import Cell, Contest
 from lrae.experiments.replay.report_plots import MEASURES, percent, tell_crossover
 from lrae.experiments.replay.report_rates import RateCurves
-from lrae.experiments.replay.report_rows import LRAE, Condition
+from lrae.experiments.replay.report_rows import Condition
 from lrae.experiments.replay.report_style import name_of
 
 SHOWN = {  # further columns of the tables: heading and digits
@@ -154,18 +154,16 @@ def loss_name(cell: Cell) -> str:
     return f"GE {rest}" if kind == "ge" else rest
 
 
-def verdicts(contests: Iterable[Contest], condition: Condition) -> list[str]:
-    """A sentence for each measure about the condition."""
+def verdicts(contests: Iterable[Contest]) -> list[str]:
+    """Half a sentence for each, about who is ahead where."""
     found = []
     for contest in contests:
-        if contest.condition != condition:
-            continue
         rate, measure = contest.crossover, MEASURES[contest.measure].split(",")[0]
-        highest = percent(contest.rates[-1])
+        lowest, highest = percent(contest.rates[0]), percent(contest.rates[-1])
         if rate is None:
             text = f"by {measure} the best conventional codec is ahead of LRAE at {highest} loss, the highest measured"
         elif rate <= contest.rates[0]:
-            text = f"by {measure} LRAE is ahead at every loss rate measured ({percent(contest.rates[0])} to {highest})"
+            text = f"by {measure} LRAE is ahead at every loss rate measured ({lowest} to {highest})"
         else:
             text = f"by {measure} LRAE is ahead from {percent(rate)} loss on (measured up to {highest})"
         found.append(text)
@@ -183,12 +181,3 @@ def _text(key: str, value: object) -> str:
     if key == "off":
         return f"{value:+.1%}"
     return name_of(value) if key == "codec" else f"{value:.1f}" if isinstance(value, float) else str(value)
-
-
-def missing_codecs(contest: Contest) -> dict[str, list[float]]:
-    """Codecs of the contest that some loss rates lack, LRAE's apart."""
-    return {
-        codec: lacking
-        for codec in contest.codecs
-        if codec != LRAE and (lacking := [cell.rate for cell in contest.cells if codec not in cell.codecs])
-    }
