@@ -17,7 +17,8 @@ REOPEN_EVERY = 2.0  # seconds at least between keyframes that another rate cause
 REOPEN_AT = 0.15  # a wanted rate that differs by this share is worth a keyframe,
 REOPEN_KEYFRAME_AT = 0.03  # and by this share where a keyframe is due anyway
 REPAY_SECONDS = 2.0  # a debt of bits is paid back in about this time
-REPAY_SHARE = {False: 0.25, True: 0.07}  # the rate changes by at most this share for it; True: of one that reopens
+REPAY_MOST = 0.25  # the rate falls, or rises, by at most this share for it,
+SPEND_MOST = 0.07  # and rises by at most this share where it cannot fall again without a keyframe
 CREDIT_SECONDS = 0.4  # bits saved beyond this are forgotten
 SKIP_SECONDS = {False: 1.0, True: 0.5}  # a debt beyond this: the frame is skipped
 MAX_QUEUE = 0.25  # seconds that packets may wait to leave; beyond that a frame is skipped
@@ -50,7 +51,6 @@ class ConventionalFrameEncoder:
         self._time: float | None = None
         self._debt = 0.0  # bits sent beyond the rate; negative: saved
         self._headers = self._first_headers()  # share of packet headers in the bits sent
-        self._told = 0.0  # bit/s that the encoder was opened for, before what debt changes
         self._sent: OrderedDict[int, frozenset[int]] = OrderedDict()  # packets by number, since the last keyframe
         self._keyframe, self._keyframe_time = first_number, float("-inf")  # the last one; never: one is due
         self._damaged = False  # the receiver needs a keyframe
@@ -99,15 +99,16 @@ class ConventionalFrameEncoder:
         return True
 
     def _set_rate(self, target: float, keyframe: bool) -> None:
-        encoder, most = self._encoder, REPAY_SHARE[self._encoder.reopens]
+        encoder = self._encoder
         media = target * (1 - self._headers)
-        rate = media * (1 - min(most, max(-most, self._debt / (target * REPAY_SECONDS))))
-        if encoder.reopens and self._told:
-            other = abs(media / self._told - 1) > REOPEN_AT
-            at_once = other and self._time - self._keyframe_time >= REOPEN_EVERY
+        most = SPEND_MOST if encoder.reopens else REPAY_MOST
+        rate = media * (1 - min(REPAY_MOST, max(-most, self._debt / (target * REPAY_SECONDS))))
+        if encoder.reopens:
+            off = media / encoder.bitrate - 1
+            at_once = off < -REOPEN_AT or (off > REOPEN_AT and self._debt <= 0)
+            at_once &= self._time - self._keyframe_time >= REOPEN_EVERY
             if not at_once and not (keyframe and abs(rate / encoder.bitrate - 1) > REOPEN_KEYFRAME_AT):
                 return
-        self._told = media
         encoder.bitrate = rate
 
     def _first_headers(self) -> float:

@@ -17,6 +17,7 @@ from lrae.errors import ConfigError
 VBV_SECONDS = 0.5  # how much of the stream an encoder's rate control may run ahead, keyframes included
 NO_LIMIT = 100_000_000  # bit/s; see _h264
 MAX_KEYFRAME = 900  # percent of a mean frame: libwebrtc's for VP8 and VP9 at 30 frames a second, 0.3 s of the stream
+CYCLIC_REFRESH = 3  # of VP9's aq-mode: as in libwebrtc; without it, keyframes throw its rate control off by half
 PARAMETER_SETS = 64  # bytes left in a packet beside a slice, for the parameter sets of a keyframe
 
 
@@ -83,14 +84,15 @@ def _h265(bitrate: int, slice_bytes: int, refresh: int | None) -> dict[str, str]
     return {"preset": "veryfast", "tune": "zerolatency", "forced-idr": "1", "x265-params": _joined(x265)} | vbv
 
 
-def _vpx(speed: int) -> Callable[[int, int, int | None], dict[str, str]]:
+def _vpx(speed: int, **more: int) -> Callable[[int, int, int | None], dict[str, str]]:
     """libvpx in its one-pass real-time CBR mode, as WebRTC uses it. speed: cpu-used; VP8's is negative, for a positive
-    one follows the clock, and then no two runs are alike."""
+    one follows the clock, and then no two runs are alike. more: other options."""
 
     def options(bitrate: int, slice_bytes: int, refresh: int | None) -> dict[str, str]:
         rate = {"minrate": str(bitrate), "maxrate": str(bitrate), "bufsize": str(round(bitrate * VBV_SECONDS))}
         speeds = {"deadline": "realtime", "cpu-used": str(speed), "lag-in-frames": "0", "auto-alt-ref": "0"}
-        return speeds | rate | {"max-intra-rate": str(MAX_KEYFRAME)}
+        others = {key.replace("_", "-"): str(value) for key, value in more.items()}
+        return speeds | rate | {"max-intra-rate": str(MAX_KEYFRAME)} | others
 
     return options
 
@@ -114,7 +116,7 @@ CODECS = {
     "h264": Codec("libx264", "h264", RateChange.LIVE, _h264, conceals=True, decoding=_CONCEAL),
     "h265": Codec("libx265", "hevc", RateChange.REOPEN, _h265),
     "vp8": Codec("libvpx", "vp8", RateChange.CLOCK, _vpx(-1)),
-    "vp9": Codec("libvpx-vp9", "vp9", RateChange.CLOCK, _vpx(5)),
+    "vp9": Codec("libvpx-vp9", "vp9", RateChange.CLOCK, _vpx(5, aq_mode=CYCLIC_REFRESH)),
     "av1": Codec("libsvtav1", "libdav1d", RateChange.REOPEN, _av1, gop_size=-1),
 }
 
