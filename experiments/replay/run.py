@@ -65,8 +65,9 @@ def add_command(commands) -> None:
     add("--frames-log", action="store_true", help="write a JSON line for every instant of every run")
 
 
-def run(args: argparse.Namespace, console: Console) -> int:
+def run(args: argparse.Namespace) -> int:
     """Returns the exit code: 1 if a run has failed. Raises LraeError."""
+    console = Console(stderr=True)
     matrix = load_matrix(args.file, args.traces)
     jobs, notes = plan(matrix, args.clips)
     for note in notes:
