@@ -25,7 +25,7 @@ class Instant:
     """One frame of the clip is due.
 
     index: of that frame. time: when it is due, seconds of virtual time. source: index of the frame whose picture is on
-    screen, None before the first one (the screen is black). shown: how that came, None likewise. picture: on screen.
+    screen, None before the first one (the screen is grey). shown: how that came, None likewise. picture: on screen.
     delay: seconds from the capture of frame `index` until it or a newer picture was first on the receiver's screen; if
     none ever was: until the last instant of the clip, at least so long.
 
@@ -49,9 +49,9 @@ def same(a: Frame, b: Frame) -> bool:
     return a is b or all(np.array_equal(p, q) for p, q in ((a.y, b.y), (a.u, b.u), (a.v, b.v)))
 
 
-def black(like: Frame) -> Frame:
-    """A screen on which nothing has been shown yet (limited range)."""
-    return Frame(np.full_like(like.y, 16), np.full_like(like.u, 128), np.full_like(like.v, 128))
+def blank(like: Frame) -> Frame:
+    """A screen on which nothing has been shown yet: mid-grey, what decoders show before their first picture."""
+    return Frame(*(np.full_like(plane, 128) for plane in (like.y, like.u, like.v)))
 
 
 def came_whole(shown: Shown) -> bool:
@@ -68,7 +68,7 @@ def new_pictures(clip: Clip, outcome: Outcome) -> list[bool]:
     """Of each of frames_shown(): whether it is a picture of its own. It is not if it equals the picture before it
     although the clip has moved, unless it came whole."""
     result: list[bool] = []
-    before, before_index = black(clip.frames[0]), None
+    before, before_index = blank(clip.frames[0]), None
     for index, shown in frames_shown(outcome):
         picture = shown.decoded.frame
         new = came_whole(shown) or not same(picture, before)
@@ -92,15 +92,15 @@ def on_screen(clip: Clip, outcome: Outcome, viewing_delay: float) -> list[Instan
     delays = _delays(clip, outcome, captures, float(captures[-1] + viewing_delay))
     screen: list[Instant] = []
     coming, following = frames_shown(outcome), 0
-    newest, source = None, None
+    newest, source, picture = None, None, blank(clip.frames[0])
     for index, (frame, capture, delay) in enumerate(zip(clip.frames, captures.tolist(), delays, strict=True)):
         due = capture + viewing_delay
         while following < len(coming) and coming[following][0] <= index and coming[following][1].time <= due + EPSILON:
             source, newest = coming[following]
             following += 1
-        picture = black(frame) if newest is None else newest.decoded.frame
-        moved = not screen or not same(frame, clip.frames[index - 1])
-        repeated = same(picture, screen[-1].picture) if screen else newest is None
+        before, picture = picture, picture if newest is None else newest.decoded.frame
+        moved = index == 0 or not same(frame, clip.frames[index - 1])
+        repeated = same(picture, before)
         state = _state(newest, source == index, repeated, moved)
         screen.append(Instant(index, due, source, newest, picture, delay, state))
     return screen

@@ -11,7 +11,7 @@ from lrae.codec.types import DecodedFrame, EncodedFrame, Frame, FrameHeader, Vid
 from lrae.codec.wire import DATA_OVERHEAD
 from lrae.experiments.clips import Clip
 from lrae.experiments.metrics import psnr_yuv
-from lrae.experiments.screen import STATES, black, on_screen, undecodable
+from lrae.experiments.screen import STATES, blank, on_screen, undecodable
 from lrae.experiments.stream import Network, Setup, run_stream
 from lrae.experiments.viewing import COLUMNS, FrameRow, Viewing, view
 from lrae.experiments.virtual import Outcome, Shown
@@ -133,19 +133,26 @@ def test_a_still_clip_does_not_freeze_but_a_repeated_picture_of_a_moving_one_doe
     assert undecodable(clip, outcome) == 2  # frame 2 never came, frame 4 changed nothing
 
 
-def test_before_the_first_picture_the_screen_is_black_and_frozen():
+def test_before_the_first_picture_the_screen_is_grey_and_frozen():
     outcome = session(CLIP, [(i, 0.1, 20 + 10 * i, 2) for i in range(3, 12)])
     screen = on_screen(CLIP, outcome, DELAY)
     assert [instant.state for instant in screen[:4]] == ["frozen"] * 3 + ["whole"]
-    assert screen[0].source is None and int(screen[0].picture.y.max()) == 16
+    assert screen[0].source is None and int(screen[0].picture.y.max()) == 128
     assert screen[0].delay == pytest.approx(0.1 + 3 / FPS)
+
+
+def test_a_decoder_that_shows_grey_until_its_first_picture_has_shown_nothing():
+    nothing = session(CLIP, [(i, 0.1, 20 + 10 * i, 2) for i in range(3, 12)])
+    grey = session(CLIP, [(i, 0.1, 20 + 10 * i if i > 2 else 128, 2 * (i > 2)) for i in range(12)])
+    assert view(CLIP, nothing, DELAY)[0] == view(CLIP, grey, DELAY)[0]
+    assert view(CLIP, grey, DELAY)[0].undecodable == 3
 
 
 def test_a_session_that_showed_nothing_has_figures_too():
     result, rows = view(CLIP, Outcome(), DELAY)
     assert (result.sent, result.skipped, result.frozen, result.undecodable) == (0, 12, 12, 0)
     assert result.stall_s == pytest.approx(13 / FPS)
-    assert result.psnr_yuv == pytest.approx(np.mean([psnr_yuv(f, black(f)) for f in CLIP.frames]))
+    assert result.psnr_yuv == pytest.approx(np.mean([psnr_yuv(f, blank(f)) for f in CLIP.frames]))
     assert result.delay_p50_ms > DELAY * 1e3 and result.kbps == 0
     assert {row.source for row in rows} == {None}
 
