@@ -55,7 +55,8 @@ _OPTIONS = (
         "rate",
         lambda text, _: parse_rate(text),
         "RATE",
-        "kbit/s, unlimited, mahimahi:FILE, trace:FILE (lines of: end of step in s, Mbit/s), or alphartc:FILE (JSON)",
+        "kbit/s, unlimited, mahimahi:FILE, trace:FILE (lines of: end of step in s, Mbit/s), "
+        "alphartc:FILE (JSON), or raca:FILE (5G logs, CSV)",
     ),
     _Option("queue", "queue_bytes", _whole, "BYTES", "drop-tail queue in front of a limited rate"),
 )

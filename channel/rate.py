@@ -10,6 +10,7 @@ import itertools
 import math
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 from lrae.channel.trace import alphartc_steps, shown, trace_lines
@@ -76,12 +77,14 @@ class FixedRate:
 class RateTrace:
     """A rate that changes in steps and starts over at its end.
 
-    ends_ns: when each step ends, from the trace's beginning, strictly increasing. bits_per_s: of each step.
+    ends_ns: when each step ends, from the trace's beginning, strictly increasing. bits_per_s: of each step. kind, name:
+    what parse_rate reads.
     """
 
     ends_ns: tuple[int, ...] = field(repr=False)
     bits_per_s: tuple[int, ...] = field(repr=False)
     name: str = ""
+    kind: str = "trace"
 
     @property
     def mean_kbps(self) -> float:
@@ -93,7 +96,7 @@ class RateTrace:
         return _FluidServer(self.ends_ns, self.bits_per_s)
 
     def __str__(self) -> str:
-        return f"trace:{self.name}"
+        return f"{self.kind}:{self.name}"
 
 
 @dataclass(frozen=True)
@@ -229,14 +232,57 @@ def read_alphartc_trace(path: str) -> RateTrace:
         rates.append(round(capacity * 1000))
     if not any(rates):
         raise TraceError(f"{path}: no capacity at all")
-    return RateTrace(tuple(ends), tuple(rates), path)
+    return RateTrace(tuple(ends), tuple(rates), path, "alphartc")
 
 
-_READERS = {"mahimahi": read_mahimahi_trace, "trace": read_rate_trace, "alphartc": read_alphartc_trace}
+def read_raca_trace(path: str) -> RateTrace:
+    """A phone's log of Raca et al., "Beyond throughput, the next generation: a 5G dataset with channel and context
+    metrics" (MMSys 2020): CSV with the columns Timestamp (2019.12.14_10.16.30) and DL_bitrate (kbit/s received).
+
+    A row's rate holds until the next row's time, rows of one second are averaged, a clock that steps back stands still,
+    the last second lasts one. Such a log is a capacity where the phone downloaded all the time (folder Download);
+    while it watched films, it is what they needed. Raises TraceError with file and line.
+    """
+    lines = trace_lines(path)
+    number, text = next(lines)
+    header = [name.strip() for name in text.split(",")]
+    if not {"Timestamp", "DL_bitrate"} <= set(header):
+        raise TraceError(f"{path}, line {number}: the header must name Timestamp and DL_bitrate")
+    columns = header.index("Timestamp"), header.index("DL_bitrate")
+    seconds: list[tuple[int, list[float]]] = []  # (since the first row, kbit/s of its rows)
+    begin = None
+    for number, text in lines:
+        cells = text.split(",")
+        stamp, kbps = (cells[column].strip() if column < len(cells) else "" for column in columns)
+        try:
+            time, rate = datetime.strptime(stamp, "%Y.%m.%d_%H.%M.%S"), float(kbps)
+        except ValueError:
+            what = f"{shown(stamp)}, {shown(kbps)} are not a time and kbit/s"
+            raise TraceError(f"{path}, line {number}: {what}") from None
+        if not 0 <= rate <= MAX_MBPS * 1000:
+            raise TraceError(f"{path}, line {number}: {shown(kbps)} kbit/s is out of range")
+        begin = begin or time
+        since = round((time - begin).total_seconds())
+        if not seconds or since > seconds[-1][0]:
+            seconds.append((since, []))
+        seconds[-1][1].append(rate)
+    rates = tuple(round(1000 * sum(kbps) / len(kbps)) for _, kbps in seconds)
+    if not any(rates):
+        raise TraceError(f"{path}: no capacity at all")
+    starts = [since for since, _ in seconds]
+    return RateTrace(tuple(NS * end for end in (*starts[1:], starts[-1] + 1)), rates, path, "raca")
+
+
+_READERS = {
+    "mahimahi": read_mahimahi_trace,
+    "trace": read_rate_trace,
+    "alphartc": read_alphartc_trace,
+    "raca": read_raca_trace,
+}
 
 
 def parse_rate(text: str) -> Capacity:
-    """`unlimited`, kbit/s, `mahimahi:FILE`, `trace:FILE` or `alphartc:FILE`. Raises ConfigError or TraceError."""
+    """`unlimited`, kbit/s, or `mahimahi:`, `trace:`, `alphartc:` or `raca:FILE`. Raises ConfigError or TraceError."""
     text = text.strip()
     kind, colon, rest = text.partition(":")
     if text == "unlimited":
@@ -246,6 +292,5 @@ def parse_rate(text: str) -> Capacity:
     try:
         return FixedRate(float(text))
     except ValueError:
-        raise ConfigError(
-            f"rate {shown(text)}: expected unlimited, a number of kbit/s, mahimahi:FILE, trace:FILE or alphartc:FILE"
-        ) from None
+        files = ", ".join(f"{kind}:FILE" for kind in _READERS)
+        raise ConfigError(f"rate {shown(text)}: expected unlimited, a number of kbit/s, {files}") from None

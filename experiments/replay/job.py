@@ -25,7 +25,7 @@ from lrae.experiments.viewing import view
 from lrae.experiments.virtual import Outcome
 from lrae.version import VERSION
 
-TRACES = ("trace", "timed", "alphartc", "mahimahi")  # what a loss or rate begins with that is read from a file
+TRACES = ("trace", "timed", "alphartc", "mahimahi", "raca")  # what a loss or rate begins with that is read from a file
 
 
 @dataclass(frozen=True)

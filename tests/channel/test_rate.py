@@ -1,6 +1,7 @@
 """Capacities against departures worked out by hand, and the files they are read from."""
 
 import json
+import zipfile
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from lrae.channel.rate import (
     parse_rate,
     read_alphartc_trace,
     read_mahimahi_trace,
+    read_raca_trace,
     read_rate_trace,
 )
 from lrae.errors import ConfigError, TraceError
@@ -274,3 +276,44 @@ def test_a_busy_recorded_link_carries_what_its_opportunities_allow(name):
     count = 2 * len(trace.ms)
     last = [server.depart(0, 1504) for _ in range(count)][-1]
     assert last == 2 * trace.ms[-1] * MS
+
+
+RACA = "Timestamp,Speed,DL_bitrate,UL_bitrate\n"
+
+
+def test_a_5g_log_holds_each_rate_until_the_next_second_that_is_logged(tmp_path):
+    file = tmp_path / "log.csv"
+    rows = [("10.00.00", 100), ("10.00.00", 300), ("10.00.01", 0), ("10.00.00", 80), ("10.00.05", 500)]
+    file.write_text(RACA + "".join(f"2019.12.14_{time},7,{kbps},9\n" for time, kbps in rows))
+    trace = parse_rate(f"raca:{file}")
+    assert trace.ends_ns == (S, 5 * S, 6 * S)
+    assert trace.bits_per_s == (200_000, 40_000, 500_000)
+    assert str(trace) == f"raca:{file}"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "the trace is empty"),
+        ("Timestamp,UL_bitrate\n", "line 1: the header must name Timestamp and DL_bitrate"),
+        (RACA + "2019.12.14_10.00.00,1,5,0\nyesterday,1,5,0\n", "line 3: 'yesterday', '5' are not a time and kbit/s"),
+        (RACA + "2019.12.14_10.00.00,1,-,0\n", "line 2: .* '-' are not a time and kbit/s"),
+        (RACA + "2019.12.14_10.00.00\n", "line 2: .* '' are not"),
+        (RACA + "2019.12.14_10.00.00,1,nan,0\n", "line 2: 'nan' kbit/s is out of range"),
+        (RACA + "2019.12.14_10.00.00,1,0,0\n", "no capacity at all"),
+        (RACA, "no capacity at all"),
+    ],
+)
+def test_bad_5g_logs_are_named_with_their_line(tmp_path, content, message):
+    file = tmp_path / "bad.csv"
+    file.write_text(content)
+    with pytest.raises(TraceError, match=message):
+        read_raca_trace(str(file))
+
+
+@pytest.mark.skipif(not (BANDWIDTH / "5g_raca").is_dir(), reason="needs the recorded traces")
+def test_recorded_5g_downloads_are_read(tmp_path):
+    with zipfile.ZipFile(next((BANDWIDTH / "5g_raca").glob("*.zip"))) as archive:
+        names = [n for n in archive.namelist() if "/Download/" in n and n.endswith(".csv") and "MACOSX" not in n]
+        traces = [read_raca_trace(archive.extract(name, tmp_path)) for name in names[:3]]
+    assert all(trace.mean_kbps > 1000 for trace in traces)
