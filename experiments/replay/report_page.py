@@ -16,6 +16,7 @@ h1{font-size:1.5rem;line-height:1.2}
 h2{font-size:1.15rem;margin:2.2em 0 .6em;border-top:1px solid var(--grid);padding-top:.8em}
 .lead{font-size:1.1rem}
 .grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,340px),1fr));gap:20px}
+h3{font-size:.95rem;margin:0 0 .4em}
 figure{margin:0;min-width:0}
 .wide{grid-column:1/-1}
 figure img,figure svg{display:block;width:100%;height:auto}
@@ -68,7 +69,8 @@ def _figure(picture: Picture, command: str) -> str:
     kind = " class=wide" if picture.wide else ""
     caption = f"{escape(picture.caption)} Made by <code>{escape(command)}</code>."
     table = _details("figures", picture.table) if picture.table else ""
-    return f"<figure{kind}><div class=plot>{picture.svg}</div><figcaption>{caption}</figcaption>{table}</figure>"
+    plot = picture.svg.replace('role="img"', f'role="img" aria-label="{escape(picture.title)}"', 1)
+    return f"<figure{kind}><h3>{escape(picture.title)}</h3><div class=plot>{plot}</div><figcaption>{caption}</figcaption>{table}</figure>"
 
 
 def _details(title: str, rows: Sequence[Sequence[str]]) -> str:

@@ -15,7 +15,8 @@ from lrae.experiments.tables import percent
 @dataclass(frozen=True)
 class RateCurves:
     """Codecs on one network without loss. path: the network, for people; slug: for files. points: (kbit/s, quality)
-    by codec, rising, LRAE first. bd_rates: percent of bits that LRAE takes more (+) or less (-) by anchor, None: see verdicts."""
+    by codec, rising, LRAE first. bd_rates: percent of bits that LRAE takes more (+) or less (-) by anchor, None: see
+    verdicts."""
 
     path: str
     slug: str

@@ -19,6 +19,8 @@ from lrae.experiments.replay.report_rows import LRAE
 from lrae.experiments.replay.report_sessions import MOMENTS, Instants, Pair, Replay
 from lrae.experiments.replay.report_style import Picture, colour, legend_below, line_style, name_of, plotting
 
+WIDE_RANGE = 6  # from this ratio on a logarithmic axis
+
 
 def timeline_plot(pair: Pair, instants: Mapping[str, Instants], folder: Path, name: str) -> Picture:
     """Packets that did not arrive, quality and delay at every instant of two sessions. instants: by codec."""
@@ -60,11 +62,12 @@ def delay_plot(delays: Mapping[str, Sequence[float]], what: str, folder: Path, n
             style = line_style(codec) | {"marker": ""}
             axes.step(known, 100 * np.arange(1, len(known) + 1) / len(known), where="post", **style)
         axes.axhline(98, color=colour("faint"), linewidth=0.8, linestyle=(0, (4, 2)))
-        axes.set_xscale("log")
         low, high = axes.get_xlim()
-        ticks = [tick for tick in (20, 50, 100, 150, 200, 300, 500, 1000, 2000, 5000) if low <= tick <= high]
-        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-        axes.set_xticks([], minor=True)
+        if high > WIDE_RANGE * max(low, 1):
+            axes.set_xscale("log")
+            ticks = [tick for tick in (20, 50, 100, 200, 500, 1000, 2000, 5000) if low <= tick <= high]
+            axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+            axes.set_xticks([], minor=True)
         axes.set(xlabel="capture to display, ms", ylabel="frames, %", ylim=(0, 101))
         axes.annotate("98 %", (1, 98), xycoords=("axes fraction", "data"), xytext=(-2, -10),
                       textcoords="offset points", ha="right", fontsize=8, color=colour("faint"))  # fmt: skip
