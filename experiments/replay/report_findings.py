@@ -63,9 +63,10 @@ class Findings:
         if not self.contests:
             found.append("No condition has LRAE and another codec at two rates of independent loss: no crossover.")
         if self.unequal:
-            count = len(self.unequal)
+            low, high = (end(row["off"] for row in self.unequal) for end in (min, max))
             found.append(
-                f"{count} of the points compared took more or less than {TOLERANCE:.0%} off the bitrate (listed)."
+                f"Total bits are not equal within {TOLERANCE:.0%}: {len(self.unequal)} of the points compared are "
+                f"further off the bitrate, {low:+.1%} to {high:+.1%} (listed)."
             )
         else:
             found.append(f"Total bits are equal within {TOLERANCE:.0%}.")

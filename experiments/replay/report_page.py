@@ -70,7 +70,8 @@ def _figure(picture: Picture, command: str) -> str:
     caption = f"{escape(picture.caption)} Made by <code>{escape(command)}</code>."
     table = _details("figures", picture.table) if picture.table else ""
     plot = picture.svg.replace('role="img"', f'role="img" aria-label="{escape(picture.title)}"', 1)
-    return f"<figure{kind}><h3>{escape(picture.title)}</h3><div class=plot>{plot}</div><figcaption>{caption}</figcaption>{table}</figure>"
+    body = f"<div class=plot>{plot}</div><figcaption>{caption}</figcaption>{table}"
+    return f"<figure{kind}><h3>{escape(picture.title)}</h3>{body}</figure>"
 
 
 def _details(title: str, rows: Sequence[Sequence[str]]) -> str:

@@ -134,7 +134,7 @@ def rate_plot(curves: RateCurves, folder: Path, name: str) -> Picture:
         f"({curves.path}), mean over {plural(len(curves.sequences), 'sequence')}."
     )
     rows = [("anchor", "bits LRAE takes at equal quality"), *((name_of(c), t) for c, t in curves.verdicts.items())]
-    return Picture(name, f"Rate and quality: {curves.measure}", result["svg"], caption, rows)
+    return Picture(name, f"{MEASURES.get(curves.measure, curves.measure)} without loss", result["svg"], caption, rows)
 
 
 def tail_delay_plot(contest: Contest, folder: Path, name: str) -> Picture:
@@ -246,7 +246,7 @@ def process_plot(cells: Sequence[Cell], names: Sequence[str], folder: Path, name
         f"{MEASURES.get(measure, measure)} under bursts and captured traces at equal total bits ({condition}); each "
         "conventional codec has its best redundancy for each process in hindsight."
     )
-    return Picture(name, f"Bursts and traces: {measure}", result["svg"], caption)
+    return Picture(name, f"{MEASURES.get(measure, measure)} under bursts and traces", result["svg"], caption)
 
 
 def plural(count: int, word: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from lrae.experiments.replay.report_compare import Cell, Contest
 from lrae.experiments.replay.report_plots import MEASURES, percent, tell_crossover
 from lrae.experiments.replay.report_rates import RateCurves
-from lrae.experiments.replay.report_rows import Condition
+from lrae.experiments.replay.report_rows import LRAE, Condition
 from lrae.experiments.replay.report_style import name_of
 
 SHOWN = {  # further columns of the tables: heading and digits
@@ -72,6 +72,7 @@ def leads_json(contests: Iterable[Contest]) -> list[dict]:
                     "best": best.codec,
                     "redundancy": best.redundancy,
                     "lead": cell.lead,
+                    "more_bits": more_bits(cell),
                     "interval": None if intervals is None else intervals[index],
                 }
             )
@@ -127,7 +128,15 @@ def choice_table(contest: Contest) -> Rows:
     if intervals:
         leads = [f"{lead} ({low:+.2f} … {high:+.2f})" for lead, (low, high) in zip(leads, intervals, strict=True)]
     rows.append(["LRAE's lead", *leads])
+    more = [more_bits(cell) for cell in contest.cells]
+    rows.append(["LRAE's bits, to the best's", *("–" if one is None else f"{one:+.1%}" for one in more)])
     return rows
+
+
+def more_bits(cell: Cell) -> float | None:
+    """How many more bits LRAE took than the best conventional codec, as a share of the latter's."""
+    ours, theirs = cell.oracle(LRAE).mean("kbps"), cell.best_other().mean("kbps")
+    return ours / theirs - 1 if ours and theirs else None
 
 
 def value_table(cells: Sequence[Cell]) -> Rows:
