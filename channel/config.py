@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from importlib.resources import files
 
 from lrae.channel.loss import Bernoulli, LossModel, check_probability, parse_loss
+from lrae.channel.pings import Pings, read_pings
 from lrae.channel.rate import Capacity, Unlimited, parse_rate
 from lrae.errors import ConfigError
 
@@ -23,6 +24,7 @@ class LinkConfig:
 
     jitter_ms: mean of an exponential delay on top of delay_ms, cut off at 5 times the mean; delay_ms stays
         the least delay. Jitter alone never reorders: a datagram waits for the one before it.
+    pings: recorded round trips, half of which is added to delay_ms as it was when the datagram left the queue.
     reorder: share of datagrams that take a detour of up to reorder_ms more (uniform), so later ones overtake.
     duplicate: share delivered twice, each copy with a delay of its own.
     corrupt: share in which one to three bytes are changed.
@@ -40,6 +42,7 @@ class LinkConfig:
     duplicate: float = 0.0
     corrupt: float = 0.0
     overhead_bytes: int = 28
+    pings: Pings | None = None
 
     def __post_init__(self):
         for name in ("delay_ms", "jitter_ms", "reorder_ms"):
@@ -55,6 +58,8 @@ class LinkConfig:
 
     def __str__(self) -> str:
         parts = [f"loss {self.loss}", f"delay {self.delay_ms:g} ms"]
+        if self.pings:
+            parts.append(f"half of round trips {self.pings}")
         if self.jitter_ms:
             parts.append(f"jitter {self.jitter_ms:g} ms")
         parts += [f"{name} {getattr(self, name):g}" for name in _SHARES if getattr(self, name)]
@@ -75,7 +80,7 @@ class ChannelConfig:
 
 
 def link_from_table(table: dict, base: LinkConfig, where: str) -> LinkConfig:
-    """base with the keys of a TOML table put in; loss and rate in the syntax of parse_loss and parse_rate.
+    """base with the keys of a TOML table put in; loss and rate as parse_loss and parse_rate read them, pings a file.
 
     Raises ConfigError on a key that LinkConfig has not or a value of the wrong type; `where` names the table.
     """
@@ -86,7 +91,9 @@ def link_from_table(table: dict, base: LinkConfig, where: str) -> LinkConfig:
             raise ConfigError(f"{where}: unknown key {key!r}; known: {', '.join(known)}")
         if key in ("loss", "rate") and isinstance(value, str | int | float) and not isinstance(value, bool):
             changes[key] = (parse_loss if key == "loss" else parse_rate)(str(value))
-        elif type(value) is int or (known[key] == "float" and type(value) is float):
+        elif key == "pings" and isinstance(value, str):
+            changes[key] = read_pings(value)
+        elif key != "pings" and (type(value) is int or (known[key] == "float" and type(value) is float)):
             changes[key] = value
         else:
             raise ConfigError(f"{where}: {key} = {value!r} has the wrong type")

@@ -134,6 +134,8 @@ class Link:
         """Puts one copy on its way. Jitter and reordering as LinkConfig says."""
         config = self.config
         delay_ms = config.delay_ms
+        if config.pings:
+            delay_ms += config.pings.one_way_ms(departure)
         if config.jitter_ms:
             delay_ms += config.jitter_ms * min(self._jittering.expovariate(1.0), _JITTER_CUT)
         arrival = departure + round(delay_ms * 1e6)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from lrae.channel.config import ChannelConfig, load_preset, preset_names
 from lrae.channel.loss import parse_loss, parse_probability
+from lrae.channel.pings import read_pings
 from lrae.channel.rate import parse_rate
 from lrae.errors import ConfigError
 
@@ -46,6 +47,7 @@ _OPTIONS = (
         "alphartc:FILE (JSON, steps of loss)",
     ),
     _Option("delay", "delay_ms", _number, "MS", "one-way delay"),
+    _Option("pings", "pings", lambda path, _: read_pings(path), "FILE", "half of recorded round trips (s,ms) on top"),
     _Option("jitter", "jitter_ms", _number, "MS", "mean of an exponential delay on top; does not reorder"),
     _Option("reorder", "reorder", parse_probability, "P", "share of datagrams that later ones overtake"),
     _Option("duplicate", "duplicate", parse_probability, "P", "share of datagrams delivered twice"),
