@@ -46,7 +46,8 @@ class Network:
 
 @dataclass(frozen=True)
 class Setup:
-    """What lrae-send and lrae-recv are told. bitrate: bit/s, None: auto. fec: as lrae-send --fec.
+    """What lrae-send and lrae-recv are told. bitrate: bit/s, None: auto. fec: as lrae-send --fec. udp_ip: the bitrate
+    holds the headers of UDP and IP, too.
 
     encode_time, decode_time: seconds that a frame is charged. replay_time: seconds of a frame that the sender decodes
     again to follow the receiver; they delay its frames, and it forgoes what it has no time for. None: they are free.
@@ -64,6 +65,7 @@ class Setup:
     decode_time: float = 0.015
     replay_time: float | None = None
     codec: str = LRAE
+    udp_ip: bool = False
 
 
 def viewing_delay(setup: Setup, network: Network) -> float:
@@ -87,7 +89,7 @@ def play(clip: Clip, setup: Setup, network: Network, seed: int = 0) -> Outcome:
     fps, adaptive = float(video.fps), setup.bitrate is None
     controller = AdaptiveRate() if adaptive else FixedRate(setup.bitrate)
     pacer = Pacer(controller.rate, LONGEST_QUEUE if adaptive else QUEUE_SECONDS)
-    flow = Flow(1, pacer, controller, parse_fec(setup.fec, setup.retransmit), setup.retransmit)
+    flow = Flow(1, pacer, controller, parse_fec(setup.fec, setup.retransmit), setup.retransmit, setup.udp_ip)
     ends = lrae_ends if setup.codec == LRAE else conventional_ends
     frames, decoder, computed = ends(setup, video, controller.rate, seed)
     layout = LAYOUTS.index(setup.layout)

@@ -37,18 +37,25 @@ class Flow:
     """One session's media.
 
     controller: says how much may leave; with FixedRate(0) everything does. policy: chooses parity, None: never any.
-    retransmit: send lost packets again where they can still be in time. deadline: seconds, the receiver's.
+    retransmit: send lost packets again where they can still be in time. udp_ip: a fixed rate counts the headers of UDP
+    and IP, as a measured one always does. deadline: seconds, the receiver's.
     sent: datagrams and bytes by kind, such as sent["data", "bytes"].
     """
 
     def __init__(
-        self, stream: int, pacer: Pacer, controller: RateController, policy: FecPolicy | None, retransmit: bool
+        self,
+        stream: int,
+        pacer: Pacer,
+        controller: RateController,
+        policy: FecPolicy | None,
+        retransmit: bool,
+        udp_ip: bool = False,
     ) -> None:
         self.sent: Counter[tuple[str, str]] = Counter()
         self.deadline = 0.15
         self.acks = AckLog(LOSS_FIRST)
         self._stream, self._pacer, self.controller, self._policy = stream, pacer, controller, policy
-        self._header = 0 if isinstance(controller, FixedRate) else UDP_IP
+        self._header = UDP_IP if udp_ip or not isinstance(controller, FixedRate) else 0
         self._retransmitter = Retransmitter() if retransmit else None
         self._media = 1.0  # share of DATA in the bits sent lately
         self._recent = {"media": 0.0, "all": 0.0}  # bits queued, fading

@@ -134,6 +134,7 @@ def settings(job: Job, charge: Charge) -> tuple[Setup, Network]:
         decode_time=charge.decode,
         replay_time=charge.replay,
         codec=c.codec,
+        udp_ip=True,
     )
     return setup, network
 

@@ -35,7 +35,7 @@ CONDITION = (
     Column("height", int, "", "… likewise"),
     Column("fps", float, "1/s", "frames a second"),
     Column("codec", str, "", "lrae, h264, h265, vp8, vp9 or av1"),
-    Column("bitrate_kbps", float, "kbit/s", "of all datagrams to the receiver, parity too; none: congestion control"),
+    Column("bitrate_kbps", float, "kbit/s", "of all datagrams to the receiver, headers too; none: adaptive"),
     Column("loss", str, "", "loss process of both ways, as lrae-channel --loss"),
     Column("loss_rate", float, "", "its mean, 0 to 1"),
     Column("rate", str, "", "capacity of the way to the receiver, as lrae-channel --rate"),
