@@ -12,7 +12,7 @@ from lrae.codec.wire.serial import unwrap
 MAX_GAP = 32  # frames; a wider hole is not extrapolated over, an intra frame is wanted instead
 MAX_JUMP = 10_000  # frames; a number further away belongs to no sane sender
 FLOWING = 0.05  # seconds since its newest packet in which a frame counts as still coming in
-REORDER_FLOOR = 0.015  # seconds
+REORDER_FLOOR = 0.005  # seconds
 REORDER_DECAY = 0.995  # per frame: halves in about 140
 OFFSET_WINDOW = 5.0  # seconds; the path's delay is the least of the last one to two windows
 MENDABLE = 4  # frames released last whose late packets still count: as many decoder passes mending may cost

@@ -100,7 +100,16 @@ class Reception:
         if frame is not None:
             self._undecided.append(now)
             self._fec.forget(frame.number - FEC_HISTORY)
+            self._report(frame, now)
         return frame
+
+    def _report(self, frame: ReadyFrame, now: float) -> None:
+        """A frame's fate is told when it goes to the decoder: what is intact decodes, and the news is the sooner there."""
+        if frame.number != self._fated + 1:
+            self._fates.clear()
+        self._fated = frame.number
+        self._fates.appendleft(bitmap(frame.payloads))
+        self._feedback_at = now
 
     def mend(self, now: float) -> tuple[ReadyFrame, ...]:
         """Frames that were released incomplete, as they are now that more has come, by number."""
@@ -108,16 +117,19 @@ class Reception:
 
     def decoded(self, frame: ReadyFrame, used: frozenset[int], now: float) -> None:
         """The payloads that took part in decoding a frame: in order, once for each that pop() gave."""
-        if frame.number != self._fated + 1:
-            self._fates.clear()
-        self._fated = frame.number
-        self._fates.appendleft(bitmap(used))
         self._shown += 1
         self._lost += not used
         self._partial += 0 < len(used) < frame.header.packets if frame.header else 0
-        self._feedback_at = now
         self._undecided.popleft()
+        if used != frozenset(frame.payloads):
+            self.start_anew(now)
         self._overloaded = self._overloaded and len(self._undecided) > CAUGHT_UP
+
+    def start_anew(self, now: float) -> None:
+        """What was told is not true, as a payload was intact but malformed: only an intra frame makes that good."""
+        self._buffer.reset()
+        self._fates.clear()
+        self._feedback_at = now
 
     def decoded_again(self, number: int, used: frozenset[int], now: float) -> None:
         """A frame of mend(), or one after it, has been decoded once more."""

@@ -117,18 +117,26 @@ def test_no_answer_to_a_stranger_is_longer_than_what_it_answers(session):
     assert session.counts["amplification"] > 0
 
 
-def test_feedback_names_the_payloads_that_were_decoded_and_not_those_that_arrived(session):
+def test_feedback_names_the_payloads_of_a_frame_as_soon_as_it_goes_to_the_decoder(session):
     start(session)
     feed(session, data(0, 0, 2), 1.0, counter=4)
     feed(session, data(0, 1, 2), 1.0, counter=5)
     due = session.next_event()
     assert isinstance(due, FrameDue) and sorted(due.frame.payloads) == [0, 1]
-    session.decoded(due, frozenset({1}), 1.01)
     (told,) = feedbacks(session, 1.01)
-    assert (told.newest, told.used, told.counter) == (0, (0b10,), 5)
+    assert (told.newest, told.used, told.counter) == (0, (0b11,), 5)
     assert (told.arrival, told.hold) == (4000, 40)
     assert (told.covered, told.arrived, told.times) == (6, 0b11, (0,))
     assert not told.intra_wanted
+
+
+def test_a_payload_that_the_decoder_refuses_makes_what_was_told_wrong_so_an_intra_frame_is_wanted(session):
+    start(session)
+    feed(session, data(0, 0, 2), 1.0)
+    feed(session, data(0, 1, 2), 1.0, counter=1)
+    session.decoded(session.next_event(), frozenset({1}), 1.01)
+    (told,) = feedbacks(session, 1.02)
+    assert told.intra_wanted and told.used == ()
     assert session.stats.partial == 1
 
 
