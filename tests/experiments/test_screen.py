@@ -6,12 +6,14 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lrae.codec.types import DecodedFrame, EncodedFrame, Frame, FrameHeader, VideoFormat
 from lrae.codec.wire import DATA_OVERHEAD
 from lrae.experiments.clips import Clip
 from lrae.experiments.metrics import psnr_yuv
-from lrae.experiments.screen import STATES, blank, on_screen, undecodable
+from lrae.experiments.screen import STATES, blank, gaps, on_screen, undecodable
 from lrae.experiments.stream import Network, Setup, run_stream
 from lrae.experiments.viewing import COLUMNS, FrameRow, Viewing, view
 from lrae.experiments.virtual import Outcome, Shown
@@ -185,6 +187,28 @@ def test_bits_on_the_wire_add_up_by_kind():
     everything = sum(size for (kind, unit), size in outcome.sizes.items() if unit == "bytes" and kind != "feedback")
     assert result.kbps == pytest.approx((everything + 28 * 31) * per_byte)
     assert result.feedback_kbps == pytest.approx((300 + 12 * 28) * per_byte)
+
+
+FATES = st.lists(st.tuples(st.booleans(), st.floats(0, 0.5), st.integers(0, 255), st.integers(0, 2)), max_size=12)
+
+
+@given(FATES, st.floats(0, 0.5))
+def test_whatever_happens_nothing_is_shown_before_it_is_due_or_there_and_all_instants_are_counted(fates, delay):
+    shows, last = [], 0.0
+    for index, (comes, after, level, used) in enumerate(fates):
+        if comes:
+            last = max(last, index / FPS + after)  # frames are shown in order
+            shows.append((index, last - index / FPS, level, used))
+    outcome = session(CLIP, shows)
+    screen = on_screen(CLIP, outcome, delay)
+    sources = [-1 if instant.source is None else instant.source for instant in screen]
+    assert sources == sorted(sources) and all(a <= b for b, a in enumerate(sources))
+    assert all(instant.shown is None or instant.shown.time <= instant.time + 1e-5 for instant in screen)
+    assert all(instant.state in STATES and instant.delay > -1e-9 for instant in screen)
+    result, _ = view(CLIP, outcome, delay, ())
+    assert sum(getattr(result, state) for state in STATES) == 12
+    assert 12 - len(shows) <= result.undecodable <= 12
+    assert result.stall_s <= sum(gaps(screen, FPS)) + 1e-9
 
 
 def test_only_the_quality_that_was_asked_for_is_measured():
