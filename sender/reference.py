@@ -17,6 +17,7 @@ from lrae.codec.types import EncodedFrame
 State = Any
 StateAfter = Callable[[State, EncodedFrame, frozenset[int]], State]
 SETTLED = 16  # frames kept although they are known, for late packets may still mend them: as many as FEEDBACK names
+REMEMBERED = 64  # frames beyond those kept: what we believed of them
 
 
 @dataclass
@@ -64,6 +65,7 @@ class ReferenceTracker:
         self._age = 0  # frames since the last intra frame
         self._frames: deque[_Sent] = deque()
         self._settled = 0  # so many of them, from the front
+        self._dropped: deque[tuple[int, frozenset[int]]] = deque(maxlen=REMEMBERED)  # (number, what was believed)
 
     def __len__(self) -> int:
         return len(self._frames) - self._settled
@@ -96,12 +98,13 @@ class ReferenceTracker:
         What cannot be (another frame, other payloads, fewer than before) is ignored.
         """
         frame = next((f for f in self._frames if f.encoded.header.number == number), None)
+        if frame is None and any(number == gone and used > believed for gone, believed in self._dropped):
+            self._known = False  # mended too late for us to follow
+            self._wish_intra(False)
         if frame is None or not used <= frame.complete or not (frame.used is None or used > frame.used):
             return
         frame.used = used
-        lost = not used and frame is self._last_intra()
-        if lost or (self.forgotten and self._age >= self._limit):  # not at once: intra frames must not follow in a row
-            self.needs_intra = True
+        self._wish_intra(not used and frame is self._last_intra())
         self._settle()
 
     @property
@@ -124,6 +127,11 @@ class ReferenceTracker:
         self._settle()
         return len(frames)
 
+    def _wish_intra(self, lost: bool) -> None:
+        """lost: the last intra frame was."""
+        if lost or (self.forgotten and self._age >= self._limit):  # not at once: intra frames must not follow in a row
+            self.needs_intra = True
+
     def _last_intra(self) -> _Sent | None:
         return next((f for f in reversed(self._frames) if f.encoded.header.intra), None)
 
@@ -143,6 +151,7 @@ class ReferenceTracker:
         newest = max(renewed, default=None)
         if newest is not None:
             self._known = True
+            self._dropped.clear()
             for _ in range(newest):
                 self._frames.popleft()
         open_ = (i for i, f in enumerate(self._frames) if f.used is None or f.stale)
@@ -151,5 +160,7 @@ class ReferenceTracker:
             self._drop_oldest()
 
     def _drop_oldest(self) -> None:
-        self._before = self._frames.popleft().after
+        frame = self._frames.popleft()
+        self._before = frame.after
+        self._dropped.append((frame.encoded.header.number, frame.believed))
         self._settled = max(0, self._settled - 1)
