@@ -99,8 +99,10 @@ def parse(text: str, name: str) -> list[Row]:
     ConfigError: no such table.
     """
     kept = text[: text.rfind("\n") + 1]
-    lines = csv.reader(io.StringIO(kept))
-    header = next(lines, [])
+    try:
+        header, *lines = list(csv.reader(io.StringIO(kept))) or [[]]
+    except csv.Error as error:
+        raise ConfigError(f"{name}: {error}") from None
     if "run" not in header or "codec" not in header:
         raise ConfigError(f"{name}: not results of lrae-replay")
     kinds = {column.name: column.kind for column in COLUMNS}
