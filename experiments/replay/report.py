@@ -40,6 +40,8 @@ def run_report(args: argparse.Namespace) -> int:
     out = args.out or args.folder / "report"
     try:
         out.mkdir(parents=True, exist_ok=True)
+        for old in out.glob("*.png") if args.out is None else ():  # of an earlier report
+            old.unlink()
     except OSError as error:
         raise SinkError(f"{out}: {error.strerror}") from error
     lead = [f"At {findings.head}: {'; '.join(tables.verdicts(findings.main))}."] if findings.main else []

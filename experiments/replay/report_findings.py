@@ -11,6 +11,7 @@ from lrae.experiments.replay import report_tables as tables
 from lrae.experiments.replay.folder import ABOUT, JOBS, read_jobs
 from lrae.experiments.replay.report_checks import TOLERANCE, failures, gaps, unequal_bits
 from lrae.experiments.replay.report_compare import Cell, Contest, headline, make_cells, make_contests
+from lrae.experiments.replay.report_plots import plural
 from lrae.experiments.replay.report_rates import RateCurves, rate_curves
 from lrae.experiments.replay.report_rows import Condition, Run, provenance
 from lrae.experiments.viewing import QUALITY
@@ -71,7 +72,7 @@ class Findings:
         else:
             found.append(f"Total bits are equal within {TOLERANCE:.0%}.")
         if self.failed:
-            found.append(f"{len(self.failed)} runs failed (listed).")
+            found.append(f"{plural(len(self.failed), 'run')} failed (listed).")
         if self.doubled:
             found.append(f"{self.doubled} rows are the same as others in all that is compared: the last ones count.")
         if self.missing is None:
@@ -79,7 +80,7 @@ class Findings:
         elif self.missing:
             there = sum(gap["expected"] - gap["runs"] for gap in self.missing)
             found.append(
-                f"{there} runs of the matrix are missing (listed); each comparison is over the sequences and seeds "
+                f"Of the matrix {plural(there, 'run')} did not succeed (listed); each comparison is over the sequences and seeds "
                 "that all its codecs have."
             )
         return found

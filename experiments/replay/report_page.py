@@ -28,7 +28,11 @@ th,td{padding:.25em .7em;text-align:left;border-bottom:1px solid var(--grid)}
 th{color:var(--faint);font-weight:600}
 summary{cursor:pointer;margin:.6em 0}
 .wide .plot{overflow-x:auto}
+.wide .plot{max-width:940px}
 .wide svg{min-width:640px}
+.wide .narrow svg{min-width:0}
+.narrow{display:none}
+@media(max-width:700px){.narrow{display:block}.broad{display:none}}
 .stills{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,260px),1fr));gap:8px}
 .note{color:var(--faint)}
 """

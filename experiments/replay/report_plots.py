@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -40,9 +41,22 @@ def tell_crossover(rate: float | None) -> str:
     return "ahead everywhere" if rate == 0 else f"ahead from {percent(rate)}"
 
 
-def quality_plot(contest: Contest, folder: Path, name: str, wide: bool = False) -> Picture:
+def measure_name(measure: str) -> str:
+    """Of one of QUALITY, without its unit."""
+    return MEASURES[measure].partition(",")[0]
+
+
+def main_plot(contest: Contest, folder: Path, name: str) -> Picture:
+    """quality_plot() with the best codec and its redundancy under each rate; without them on a narrow screen."""
+    broad = quality_plot(contest, folder, name, wide=True)
+    narrow = quality_plot(contest, None, f"{name}-narrow")
+    svg = f"<div class=broad>{broad.svg}</div><div class=narrow>{narrow.svg}</div>"
+    return replace(broad, svg=svg)
+
+
+def quality_plot(contest: Contest, folder: Path | None, name: str, wide: bool = False) -> Picture:
     """Quality over loss by codec, the best redundancy of each, and where LRAE takes the lead."""
-    measure, rate = contest.measure, contest.crossover
+    rate = contest.crossover
     best = [cell.best_other() for cell in contest.cells]
     with plotting(folder, name, size=WIDE if wide else SIZE) as (axes, result):
         loss_axis(axes, contest.rates)
@@ -51,7 +65,7 @@ def quality_plot(contest: Contest, folder: Path, name: str, wide: bool = False) 
         for codec in contest.codecs:
             rates, entries = contest.curve(codec)
             ends[codec] = draw_curve(axes, codec, rates, [entry.value for entry in entries])
-        axes.set(ylabel=MEASURES.get(measure, measure))
+        axes.set(ylabel=MEASURES[contest.measure])
         if wide:
             axes.set_xticks(contest.rates, [tick_of(cell) for cell in contest.cells], linespacing=1.25)
             axes.set_xlabel("lost packets, %; below it the best conventional codec there and its redundancy")
@@ -61,7 +75,7 @@ def quality_plot(contest: Contest, folder: Path, name: str, wide: bool = False) 
             mark_crossover(axes, rate, height)
         label_ends(axes, ends)
     caption = (
-        f"{MEASURES.get(measure, measure)} of what was on screen against the rate of independent loss, at equal total "
+        f"{measure_name(contest.measure)} of what was on screen against the rate of independent loss, at equal total "
         f"bits ({contest.condition}), mean over {_sequences(contest)}. Each conventional codec has its best redundancy "
         "at each loss rate in hindsight; the grey band follows the best of them. Between measured rates quality is "
         "interpolated linearly in the loss rate, which bends on this axis."
@@ -69,7 +83,7 @@ def quality_plot(contest: Contest, folder: Path, name: str, wide: bool = False) 
     if interval := contest.crossover_interval():
         ends_text = " to ".join("never" if end is None else percent(end) for end in interval)
         caption += f" 90 % interval of the crossover, over sequences: {ends_text}."
-    return Picture(name, f"{MEASURES.get(measure, measure)} against loss", result["svg"], caption, wide=wide)
+    return Picture(name, f"{measure_name(contest.measure)} against loss", result["svg"], caption, wide=wide)
 
 
 def tick_of(cell: Cell) -> str:
@@ -126,15 +140,15 @@ def rate_plot(curves: RateCurves, folder: Path, name: str) -> Picture:
         wanted = sorted(curves.bitrates)
         axes.set_xticks(wanted or ticks, [f"{tick:g}" for tick in wanted or ticks])
         axes.set_xticks([], minor=True)
-        axes.set(xlabel="all datagrams, kbit/s", ylabel=MEASURES.get(curves.measure, curves.measure))
+        axes.set(xlabel="all datagrams, kbit/s", ylabel=MEASURES[curves.measure])
         axes.set_title(f"No loss, {curves.path}")
         label_ends(axes, {codec: points[-1] for codec, points in curves.points.items()})
     caption = (
-        f"{MEASURES.get(curves.measure, curves.measure)} against the bits on the wire, headers included, without loss "
+        f"{measure_name(curves.measure)} against the bits on the wire, headers included, without loss "
         f"({curves.path}), mean over {plural(len(curves.sequences), 'sequence')}."
     )
     rows = [("anchor", "bits LRAE takes at equal quality"), *((name_of(c), t) for c, t in curves.verdicts.items())]
-    return Picture(name, f"{MEASURES.get(curves.measure, curves.measure)} without loss", result["svg"], caption, rows)
+    return Picture(name, f"{measure_name(curves.measure)} without loss", result["svg"], caption, rows)
 
 
 def tail_delay_plot(contest: Contest, folder: Path, name: str) -> Picture:
@@ -158,7 +172,7 @@ def tail_delay_plot(contest: Contest, folder: Path, name: str) -> Picture:
         legend_below(axes, list(ends))
     caption = (
         "From a frame's capture until it or a newer picture is on screen, 98th percentile of a session, mean over "
-        f"{_sequences(contest)}; each codec with the redundancy that is best for {MEASURES[contest.measure]}."
+        f"{_sequences(contest)}; each codec with the redundancy that is best for {measure_name(contest.measure)}."
     )
     return Picture(name, "Tail of the delay against loss", result["svg"], caption)
 
@@ -194,7 +208,7 @@ def bar_plot(contest: Contest, folder: Path, name: str, column: str, label: str,
         legend_below(axes, codecs, patch=True)
     caption = (
         f"{label[0].upper() + label[1:]}, mean over {_sequences(contest)}; each codec with the redundancy that is best "
-        f"for {MEASURES[contest.measure]}. The figure over a bar is LRAE's."
+        f"for {measure_name(contest.measure)}. The figure over a bar is LRAE's."
     )
     return Picture(name, label[0].upper() + label[1:], result["svg"], caption)
 
@@ -239,14 +253,14 @@ def process_plot(cells: Sequence[Cell], names: Sequence[str], folder: Path, name
         axes.set_yticks(range(len(cells)), names)
         axes.set_ylim(len(cells) - 0.4, -0.6)
         axes.grid(axis="y", visible=False)
-        axes.set(xlabel=MEASURES.get(measure, measure))
+        axes.set(xlabel=MEASURES[measure])
         axes.set_title(str(condition))
         legend_below(axes, codecs)
     caption = (
-        f"{MEASURES.get(measure, measure)} under bursts and captured traces at equal total bits ({condition}); each "
+        f"{measure_name(measure)} under bursts and captured traces at equal total bits ({condition}); each "
         "conventional codec has its best redundancy for each process in hindsight."
     )
-    return Picture(name, f"{MEASURES.get(measure, measure)} under bursts and traces", result["svg"], caption)
+    return Picture(name, f"{measure_name(measure)} under bursts and traces", result["svg"], caption)
 
 
 def plural(count: int, word: str) -> str:

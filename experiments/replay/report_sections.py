@@ -35,11 +35,13 @@ def sections(findings: Findings, folder: Path, out: Path, rerun: bool = True) ->
     return [
         Section(
             "Quality against loss",
-            [plots.quality_plot(one, out, name_for("quality", one), wide=True) for one in first],
+            [plots.main_plot(one, out, name_for("quality", one)) for one in first],
             findings.notes(),
             choices(first),
         ),
-        Section("Freezes and stalls", freezes),
+        Section(
+            "Freezes and stalls", freezes, tables=[(f"{one.condition}", tables.smooth_table(one)) for one in by_psnr]
+        ),
         Section("Delay", [*delays, *(picture for picture in details if picture.name == "delays")]),
         Section("One session", [picture for picture in details if picture.name != "delays"], closely),
         Section("Without loss", rates),

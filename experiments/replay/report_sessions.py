@@ -66,7 +66,10 @@ def replay(folder: Path, run: Run) -> Replay:
     viewing, instants = view(clip, outcome, delay, ("psnr_yuv",))
     before = run.figures.get("psnr_yuv")
     if before is not None and abs(viewing.psnr_yuv - before) > SAME:
-        raise LraeError(f"run {name} gives {viewing.psnr_yuv:.2f} dB, but {before:.2f} dB when the matrix was run")
+        raise LraeError(
+            f"run {name} gives {viewing.psnr_yuv:.2f} dB now, {before:.2f} dB when the matrix was run "
+            f"(commit {run.row.get('commit')}): other code, weights or library"
+        )
     pictures = [instant.picture for instant in on_screen(clip, outcome, delay)]
     return Replay(clip.format, clip.frames, pictures, [asdict(instant) for instant in instants])
 

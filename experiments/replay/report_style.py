@@ -63,9 +63,10 @@ class Picture:
 
 
 @contextmanager
-def plotting(folder: Path, name: str, rows: int = 1, size: tuple[float, float] = SIZE, **kwargs) -> Iterator:
+def plotting(folder: Path | None, name: str, rows: int = 1, size: tuple[float, float] = SIZE, **kwargs) -> Iterator:
     """Yields (axes, result): draw on the axes (a list if there are several rows); afterwards result["svg"] is the
-    picture for the page and FOLDER/NAME.png is written. ConfigError: no matplotlib; SinkError: not writable."""
+    picture for the page and FOLDER/NAME.png is written, if there is a folder. ConfigError: no matplotlib; SinkError:
+    not writable."""
     try:
         import matplotlib
     except ImportError as error:
@@ -78,7 +79,8 @@ def plotting(folder: Path, name: str, rows: int = 1, size: tuple[float, float] =
         figure, axes = pyplot.subplots(rows, 1, figsize=size, layout="constrained", **kwargs)
         try:
             yield axes, result
-            figure.savefig(folder / f"{name}.png", dpi=160, facecolor="white")
+            if folder:
+                figure.savefig(folder / f"{name}.png", dpi=160, facecolor="white")
             stream = io.StringIO()
             figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
             result["svg"] = _themed(stream.getvalue())

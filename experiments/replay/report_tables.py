@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from lrae.experiments.replay.report_compare import Cell, Contest
-from lrae.experiments.replay.report_plots import MEASURES, percent, tell_crossover
+from lrae.experiments.replay.report_plots import MEASURES, measure_name, percent, tell_crossover
 from lrae.experiments.replay.report_rates import RateCurves
 from lrae.experiments.replay.report_rows import LRAE, Condition
 from lrae.experiments.replay.report_style import name_of
@@ -133,6 +133,20 @@ def choice_table(contest: Contest) -> Rows:
     return rows
 
 
+def smooth_table(contest: Contest) -> Rows:
+    """By loss rate, of LRAE and of the best conventional codec: frames that never were on screen, stalls, delay."""
+    columns = ("undecodable", "stall_s", "delay_p98_ms")
+    heads = [SHOWN[column][0] for column in columns]
+    rows = [["loss", *(f"LRAE {head}" for head in heads), "best codec", *heads]]
+    for cell in contest.cells:
+        best = cell.best_other()
+        ours, theirs = (
+            [_fixed(entry.mean(column), SHOWN[column][1]) for column in columns] for entry in (cell.oracle(LRAE), best)
+        )
+        rows.append([percent(cell.rate), *ours, f"{name_of(best.codec)} {best.redundancy}", *theirs])
+    return rows
+
+
 def more_bits(cell: Cell) -> float | None:
     """How many more bits LRAE took than the best conventional codec, as a share of the latter's."""
     ours, theirs = cell.oracle(LRAE).mean("kbps"), cell.best_other().mean("kbps")
@@ -167,7 +181,7 @@ def verdicts(contests: Iterable[Contest]) -> list[str]:
     """Half a sentence for each, about who is ahead where."""
     found = []
     for contest in contests:
-        rate, measure = contest.crossover, MEASURES[contest.measure].split(",")[0]
+        rate, measure = contest.crossover, measure_name(contest.measure)
         lowest, highest = percent(contest.rates[0]), percent(contest.rates[-1])
         if rate is None:
             text = f"by {measure} the best conventional codec is ahead of LRAE at {highest} loss, the highest measured"

@@ -279,7 +279,7 @@ def test_exceptions_are_told_and_escaped(reported):
     _, result, text = reported
     assert len(result["failed"]) == len(result["missing"]) == 1
     assert "SourceError: &lt;b&gt;gone" in text and "<b>gone" not in text
-    assert "1 runs of the matrix are missing" in text and "Total bits are equal within 3%" in text
+    assert "Of the matrix 1 run did not succeed" in text and "Total bits are equal within 3%" in text
 
 
 def test_accuracy_is_drawn_where_rows_have_it(tmp_path):
