@@ -189,7 +189,7 @@ class VirtualSession:
         if isinstance(event, StreamStarted):
             self._mending = MendingDecoder(self._decoder)
             self._playout = PlayoutClock(self._deadline, event.config.realtime)
-            self._receiver.accept(event, now)
+            self._receiver.accept(event, now, early=not getattr(self._decoder, "sequential", False))
         elif isinstance(event, FrameDue):
             self._decoder_free = max(now, self._decoder_free) + self._decode_time
             self._later(self._decoder_free, lambda at: self._decode(event, at))

@@ -26,12 +26,14 @@ CAUGHT_UP = 2  # frames: now an intra frame is welcome again
 class Reception:
     """From the packets of a session to frames that are due, and to Feedback and Stats.
 
-    counts: of the whole receiver, by reason; what is dropped here is counted there. recovered: packets that parity
-    brought back.
+    counts: of the whole receiver, by reason; what is dropped here is counted there. early: a frame's fate is told when
+    it goes to the decoder, as what is intact decodes; else when the decoder has said what it could use. recovered:
+    packets that parity brought back.
     """
 
-    def __init__(self, config: Config, deadline: float, counts: Counter[str], now: float) -> None:
+    def __init__(self, config: Config, deadline: float, counts: Counter[str], now: float, early: bool = True) -> None:
         self.recovered = 0
+        self._early = early
         self._config, self._counts = config, counts
         self._before = counts.copy()
         self._buffer = JitterBuffer(deadline, config.realtime)
@@ -100,15 +102,15 @@ class Reception:
         if frame is not None:
             self._undecided.append(now)
             self._fec.forget(frame.number - FEC_HISTORY)
-            self._report(frame, now)
+            if self._early:
+                self._tell(frame.number, bitmap(frame.payloads), now)
         return frame
 
-    def _report(self, frame: ReadyFrame, now: float) -> None:
-        """A frame's fate is told when it goes to the decoder: what is intact decodes, and the news is the sooner there."""
-        if frame.number != self._fated + 1:
+    def _tell(self, number: int, used: int, now: float) -> None:
+        if number != self._fated + 1:
             self._fates.clear()
-        self._fated = frame.number
-        self._fates.appendleft(bitmap(frame.payloads))
+        self._fated = number
+        self._fates.appendleft(used)
         self._feedback_at = now
 
     def mend(self, now: float) -> tuple[ReadyFrame, ...]:
@@ -121,11 +123,13 @@ class Reception:
         self._lost += not used
         self._partial += 0 < len(used) < frame.header.packets if frame.header else 0
         self._undecided.popleft()
-        if used != frozenset(frame.payloads):
-            self.start_anew(now)
+        if not self._early:
+            self._tell(frame.number, bitmap(used), now)
+        elif used != frozenset(frame.payloads):
+            self._start_anew(now)
         self._overloaded = self._overloaded and len(self._undecided) > CAUGHT_UP
 
-    def start_anew(self, now: float) -> None:
+    def _start_anew(self, now: float) -> None:
         """What was told is not true, as a payload was intact but malformed: only an intra frame makes that good."""
         self._buffer.reset()
         self._fates.clear()

@@ -91,10 +91,10 @@ class ReceiverSession:
             self.counts[reason] += 1
         self._release(now)
 
-    def accept(self, stream: StreamStarted, now: float) -> None:
-        """The shell is ready to decode this stream (nothing happens if it has ended meanwhile)."""
+    def accept(self, stream: StreamStarted, now: float, early: bool = True) -> None:
+        """The shell is ready to decode this stream (nothing happens if it has ended meanwhile). early: see Reception."""
         if stream is self._stream and self._media is None:
-            self._media = Reception(stream.config, self._deadline, self.counts, now)
+            self._media = Reception(stream.config, self._deadline, self.counts, now, early)
             self._heard, self._stats_at = now, now + STATS_EVERY
 
     def refuse(self, stream: StreamStarted, code: ByeCode, reason: str, now: float) -> None:
