@@ -92,7 +92,7 @@ class ReceiverSession:
         self._release(now)
 
     def accept(self, stream: StreamStarted, now: float, early: bool = True) -> None:
-        """The shell is ready to decode this stream (nothing happens if it has ended meanwhile). early: see Reception."""
+        """The shell is ready to decode this stream (nothing happens if it has ended by then). early: see Reception."""
         if stream is self._stream and self._media is None:
             self._media = Reception(stream.config, self._deadline, self.counts, now, early)
             self._heard, self._stats_at = now, now + STATS_EVERY
