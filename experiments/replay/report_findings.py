@@ -80,8 +80,8 @@ class Findings:
         elif self.missing:
             there = sum(gap["expected"] - gap["runs"] for gap in self.missing)
             found.append(
-                f"Of the matrix {plural(there, 'run')} did not succeed (listed); each comparison is over the sequences and seeds "
-                "that all its codecs have."
+                f"Of the matrix {plural(there, 'run')} did not succeed (listed); each comparison is over the sequences "
+                "and seeds that all its codecs have."
             )
         return found
 

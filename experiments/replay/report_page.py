@@ -72,9 +72,8 @@ def _section(section: Section, command: str) -> str:
 def _figure(picture: Picture, command: str) -> str:
     kind = " class=wide" if picture.wide else ""
     caption = f"{escape(picture.caption)} Made by <code>{escape(command)}</code>."
-    table = _details("figures", picture.table) if picture.table else ""
     plot = picture.svg.replace('role="img"', f'role="img" aria-label="{escape(picture.title)}"', 1)
-    body = f"<div class=plot>{plot}</div><figcaption>{caption}</figcaption>{table}"
+    body = f"<div class=plot>{plot}</div><figcaption>{caption}</figcaption>"
     return f"<figure{kind}><h3>{escape(picture.title)}</h3>{body}</figure>"
 
 

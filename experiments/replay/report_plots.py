@@ -143,12 +143,13 @@ def rate_plot(curves: RateCurves, folder: Path, name: str) -> Picture:
         axes.set(xlabel="all datagrams, kbit/s", ylabel=MEASURES[curves.measure])
         axes.set_title(f"No loss, {curves.path}")
         label_ends(axes, {codec: points[-1] for codec, points in curves.points.items()})
+    against = ", ".join(f"{name_of(codec)} {told}" for codec, told in curves.verdicts.items())
     caption = (
         f"{measure_name(curves.measure)} against the bits on the wire, headers included, without loss "
-        f"({curves.path}), mean over {plural(len(curves.sequences), 'sequence')}."
+        f"({curves.path}), mean over {plural(len(curves.sequences), 'sequence')}. Bits that LRAE takes more or less at "
+        f"equal quality (BD-rate, not extrapolated): {against}."
     )
-    rows = [("anchor", "bits LRAE takes at equal quality"), *((name_of(c), t) for c, t in curves.verdicts.items())]
-    return Picture(name, f"{measure_name(curves.measure)} without loss", result["svg"], caption, rows)
+    return Picture(name, f"{measure_name(curves.measure)} without loss", result["svg"], caption)
 
 
 def tail_delay_plot(contest: Contest, folder: Path, name: str) -> Picture:
@@ -243,7 +244,7 @@ def process_plot(cells: Sequence[Cell], names: Sequence[str], folder: Path, name
     """Processes that are no independent loss: a row each, a dot for each codec. names: of the processes."""
     measure, condition = cells[0].measure, cells[0].condition
     codecs = [LRAE, *sorted({codec for cell in cells for codec in cell.codecs} - {LRAE})]
-    with plotting(folder, name, size=(SIZE[0], 1.6 + 0.32 * len(cells))) as (axes, result):
+    with plotting(folder, name, size=(SIZE[0], 1.4 + 0.42 * len(cells))) as (axes, result):
         for height, cell in enumerate(cells):
             values = {codec: cell.oracle(codec).value for codec in cell.codecs}
             axes.plot([min(values.values()), max(values.values())], [height] * 2, color=colour("shade"), zorder=1)

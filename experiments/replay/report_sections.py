@@ -12,7 +12,7 @@ from lrae.experiments.replay import report_tables as tables
 from lrae.experiments.replay.report_compare import Cell, Contest
 from lrae.experiments.replay.report_findings import Findings
 from lrae.experiments.replay.report_page import Section
-from lrae.experiments.replay.report_rows import Condition, provenance
+from lrae.experiments.replay.report_rows import LRAE, Condition, provenance
 from lrae.experiments.replay.report_style import Picture
 from lrae.experiments.viewing import QUALITY
 
@@ -88,8 +88,10 @@ def process_plots(cells: list[Cell], out: Path) -> list[Picture]:
     for cell in cells:
         if cell.rate is None and cell.decided and cell.measure in QUALITY[:2]:
             groups.setdefault((cell.condition, cell.measure), []).append(cell)
+    for group in groups.values():
+        group.sort(key=lambda cell: cell.oracle(LRAE).mean("loss_rate") or 0.0)
     return [
-        plots.process_plot(group, [tables.loss_name(c) for c in group], out, f"bursts-{condition.slug}-{measure}")
+        plots.process_plot(group, tables.burst_names(group), out, f"bursts-{condition.slug}-{measure}")
         for (condition, measure), group in groups.items()
     ]
 

@@ -6,7 +6,7 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from lrae.errors import ConfigError, SinkError
@@ -51,14 +51,13 @@ def style_css() -> str:
 
 @dataclass
 class Picture:
-    """A plot for the page. svg: colours as custom properties. name: of its PNG, without suffix. caption: what it shows.
-    table: rows behind it, the first one is the head."""
+    """A plot for the page. svg: colours as custom properties. name: of its PNG, without suffix. caption: what it
+    shows. wide: takes the whole width of the page."""
 
     name: str
     title: str
     svg: str
     caption: str
-    table: Sequence[Sequence[str]] = field(default_factory=tuple)
     wide: bool = False
 
 

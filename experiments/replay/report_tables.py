@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from lrae.experiments.replay.report_compare import Cell, Contest
 from lrae.experiments.replay.report_plots import MEASURES, measure_name, percent, tell_crossover
@@ -20,6 +21,7 @@ SHOWN = {  # further columns of the tables: heading and digits
     "delay_p98_ms": ("P98 ms", 0),
 }
 Rows = list[list[str]]  # the first one is the head
+LONGEST = 22  # letters of a name on an axis
 
 
 def condition_json(condition: Condition) -> dict:
@@ -173,8 +175,15 @@ def loss_name(cell: Cell) -> str:
     if cell.rate is not None:
         return percent(cell.rate)
     kind, _, rest = cell.loss.partition(":")
-    rest = rest.rsplit("/", 1)[-1].rsplit(".", 1)[0] if "/" in rest or kind != "ge" else rest
-    return f"GE {rest}" if kind == "ge" else rest
+    return f"GE {rest}" if kind == "ge" else Path(rest).stem
+
+
+def burst_names(cells: Sequence[Cell]) -> list[str]:
+    """Names of processes for the axis of a plot: short, and with their share of lost packets."""
+    names = [loss_name(cell) for cell in cells]
+    short = [name if len(name) <= LONGEST else f"…{name[-LONGEST:]}" for name in names]
+    lost = [cell.oracle(LRAE).mean("loss_rate") for cell in cells]
+    return [name if rate is None else f"{name}\n{percent(rate)} lost" for name, rate in zip(short, lost, strict=True)]
 
 
 def verdicts(contests: Iterable[Contest]) -> list[str]:
