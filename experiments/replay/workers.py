@@ -143,7 +143,7 @@ class Cluster:
             return list(fresh)
 
         threads = sum(self._client.nthreads().values())
-        waiting = as_completed(submit(max(1, threads) * AHEAD))
+        waiting = as_completed(submit(max(1, threads) * AHEAD), loop=self._client.loop)
         for future in waiting:
             task = out.pop(future)
             try:
