@@ -13,7 +13,7 @@ from lrae.codec.wire.serial import wrap
 from lrae.sender.events import News
 
 # Seconds at least between keyframes that losses cause. libwebrtc has 0.3; with 0.1, what is on screen is up to 4 dB
-# better (H.264, VP8, VP9 at 5 to 30 % loss, 40 ms round trip) and nowhere more than 0.7 dB worse.
+# better (H.264, VP8, VP9 at 5 to 30 % loss, 40 ms round trip) and nowhere more than 0.8 dB worse.
 KEYFRAME_EVERY = 0.1
 REOPEN_EVERY = 2.0  # seconds at least between keyframes that another rate causes
 REOPEN_AT = 0.15  # a wanted rate that differs by this share is worth a keyframe,
@@ -34,7 +34,8 @@ class ConventionalFrameEncoder:
 
     bitrate: bit/s of DATA datagrams, where the session's news name none. room, overhead: bytes of a payload at most,
     and of what is sent around it. refresh: see ConventionalEncoder; losses then ask for no keyframe. first_number: of
-    frames. skipped: frames left out to keep the rate. keyframes: that losses have caused. replayed, cut: always 0.
+    frames. skipped: frames left out to keep the rate, or because they do not fit MAX_PACKETS packets (the next is a
+    keyframe then). keyframes: that losses have caused. replayed, cut: always 0.
     """
 
     def __init__(

@@ -19,8 +19,8 @@ class ConventionalDecoder:
     """decode(state, header, payloads) -> (frame, state), forward only.
 
     state: how many frames were decoded; libav's decoder, which holds the real state, cannot be copied or taken back,
-    so that only the newest state may be handed in (RuntimeError for another). sequential: says so; late packets cannot
-    mend anything.
+    so that only the newest state may be handed in (RuntimeError for another), and initial_state() begins anew.
+    sequential: says so; late packets cannot mend anything.
 
     A damaged frame is what libav's error concealment makes of it (h264), and later ones are predicted from that. The
     other codecs' decoders have none: the picture freezes until a keyframe has arrived whole. Before the first one it
@@ -35,14 +35,15 @@ class ConventionalDecoder:
         self.format = video
         self.model_hash = model_hash(name)
         self._even = video.width + video.width % 2, video.height + video.height % 2
-        self._picture = _grey(video)
+        self.initial_state()
+
+    def initial_state(self) -> int:
+        """The state before any frame; all others are void from now on."""
+        self._picture = _grey(self.format)
         self._position = 0
         self._synchronous = False  # a keyframe was decoded, and nothing since is missing that the decoder needs
         self._open()
-
-    def initial_state(self) -> int:
-        """The state before any frame."""
-        return 0
+        return self._position
 
     def decode(
         self, state: int, header: FrameHeader | None, payloads: Mapping[int, bytes], time: float = 0.0

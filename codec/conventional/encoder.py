@@ -113,7 +113,8 @@ class ConventionalEncoder:
         try:
             context.open()
         except av.error.FFmpegError as error:
-            raise ConfigError(f"{self.name}: {self._codec.encoder} cannot encode {width}x{height}: {error}") from error
+            reason = f"{self._codec.encoder} cannot encode {width}x{height}: {error.strerror}"
+            raise ConfigError(f"{self.name}: {reason}") from error
         self._context = context
 
     def _stamp(self, time: float) -> int:

@@ -249,12 +249,19 @@ def test_odd_sizes_come_back_as_they_were(name):
         assert np.abs(shown.frame.y.astype(int) - frame.y).mean() < 20
 
 
-def test_a_decoder_goes_forward_only():
-    decoder = make_decoder("h264", VIDEO)
-    header, payloads, _ = encoded("h264", count=1)[0]
-    decoder.decode(decoder.initial_state(), header, dict(enumerate(payloads)))
+def test_a_decoder_goes_forward_only_until_it_begins_anew():
+    decoder, stream = make_decoder("h264", VIDEO), encoded("h264", count=3)
+    first = play(decoder, stream)
+    header, payloads, _ = stream[0]
     with pytest.raises(RuntimeError, match="forward only"):
-        decoder.decode(decoder.initial_state(), header, dict(enumerate(payloads)))
+        decoder.decode(1, header, dict(enumerate(payloads)))
+    assert all(equal(a.frame, b.frame) for a, b in zip(first, play(decoder, stream), strict=True))
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_the_same_frames_give_the_same_bytes(name):
+    first, second = ([coded.data for _, _, coded in encoded(name, keyframes=(6,))] for _ in range(2))
+    assert first == second
 
 
 def kbps(name, first, second):
@@ -294,6 +301,12 @@ def test_intra_refresh_mends_h264_without_a_keyframe():
         if i == 13:
             assert not equal(good.frame, bad.frame)
     assert np.abs(good.frame.y.astype(int) - bad.frame.y).mean() < 1
+
+
+@pytest.mark.parametrize("name", [available("av1")])
+def test_a_size_that_the_encoder_refuses_is_one_clear_line(name):
+    with pytest.raises(ConfigError, match=r"^av1: libsvtav1 cannot encode 16x16: Invalid argument$"):
+        make_encoder(name, VideoFormat(16, 16), BITRATE)
 
 
 def test_unknown_and_missing_codecs_and_impossible_wishes_are_one_clear_line(monkeypatch):

@@ -33,7 +33,7 @@ def clip():
     half = np.full((VIDEO.height // 2, VIDEO.width // 2), 128, np.uint8)
     for i in range(COUNT):
         luma = (110 + 60 * np.sin((x + i) / 9) * np.cos(y / 7)).astype(np.uint8)
-        yield Frame(luma + rng.integers(0, 24, x.shape, np.uint8), half, half)
+        yield Frame(luma + rng.integers(0, 8, x.shape, np.uint8), half, half)
 
 
 def run(name, loss, seed=1, retransmit=False):
