@@ -295,6 +295,7 @@ class SenderSession:
         self._flight.clear()
         self._settled.clear()
         self._confirmed.clear()
+        self.flow.restart(self._envelope)
         self._heard = self._spoke = now
         self._pause, self._config_until = CALL_FIRST, float("-inf")
 
