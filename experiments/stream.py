@@ -30,6 +30,7 @@ from lrae.sender.rate import RateControl
 from lrae.sender.session import SenderSession
 
 LRAE = "lrae"  # the codec's name beside those of the conventional ones
+MakeEncoder = Callable[[str, VideoFormat, float, int], Any]  # as conventional.make_encoder
 
 
 @dataclass(frozen=True)
@@ -80,18 +81,22 @@ def run_stream(clip: Clip, setup: Setup, network: Network, seed: int = 0) -> tup
     return view(clip, outcome, viewing_delay(setup, network))[0], outcome
 
 
-def play(clip: Clip, setup: Setup, network: Network, seed: int = 0) -> Outcome:
+def play(
+    clip: Clip, setup: Setup, network: Network, seed: int = 0, make: MakeEncoder = conventional.make_encoder
+) -> Outcome:
     """Runs a clip in virtual time. Same arguments, same result (the codec's computing time is charged, not measured).
 
-    Raises ConfigError, TraceError.
+    make: of conventional encoders. Raises ConfigError, TraceError.
     """
     video, rng = clip.format, random.Random(f"{seed}:session")
     fps, adaptive = float(video.fps), setup.bitrate is None
     controller = AdaptiveRate() if adaptive else FixedRate(setup.bitrate)
     pacer = Pacer(controller.rate, LONGEST_QUEUE if adaptive else QUEUE_SECONDS)
     flow = Flow(1, pacer, controller, parse_fec(setup.fec, setup.retransmit), setup.retransmit, setup.udp_ip)
-    ends = lrae_ends if setup.codec == LRAE else conventional_ends
-    frames, decoder, computed = ends(setup, video, controller.rate, seed)
+    if setup.codec == LRAE:
+        frames, decoder, computed = lrae_ends(setup, video, controller.rate, seed)
+    else:
+        frames, decoder, computed = *conventional_ends(setup, video, controller.rate, make), None
     layout = LAYOUTS.index(setup.layout)
     name = "m" if setup.codec == LRAE else setup.codec
     config = Config(1, video, name, decoder.model_hash, packets=setup.packets or 0, layout=layout)
@@ -131,12 +136,12 @@ def lrae_ends(
 
 
 def conventional_ends(
-    setup: Setup, video: VideoFormat, bitrate: float, seed: int
-) -> tuple[ConventionalFrameEncoder, Decoder, None]:
-    """The same of a conventional codec, which draws nothing at random and replays nothing."""
+    setup: Setup, video: VideoFormat, bitrate: float, make: MakeEncoder
+) -> tuple[ConventionalFrameEncoder, Decoder]:
+    """(encoder, decoder) of a session at bit/s."""
     room = payload_room()
-    encoder = conventional.make_encoder(setup.codec, video, bitrate, room)
-    return ConventionalFrameEncoder(encoder, bitrate, room=room), conventional.make_decoder(setup.codec, video), None
+    encoder = make(setup.codec, video, bitrate, room)
+    return ConventionalFrameEncoder(encoder, bitrate, room=room), conventional.make_decoder(setup.codec, video)
 
 
 class ChargedEncoder:

@@ -6,9 +6,10 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from lrae.errors import ConfigError
 from lrae.experiments.clips import Clip
 from lrae.experiments.environment import commit, processor
 from lrae.experiments.replay.charge import Charge
+from lrae.experiments.replay.encodes import CachedEncoder, Encodes
 from lrae.experiments.replay.footage import Footage, load
 from lrae.experiments.stream import LRAE, Network, Setup, play, viewing_delay
 from lrae.experiments.viewing import view
@@ -96,7 +98,7 @@ def located(text: str, traces: str | Path) -> str:
 def run_job(job: Job, charge: Charge, cache_folder: str | None = None, frames_log: bool = False) -> Finished:
     """The figures of a run; with an error instead of them if it fails.
 
-    charge: computing time of the codec. cache_folder: of decoded clips. frames_log: of every instant, too.
+    charge: computing time of the codec. cache_folder: as play_job() takes it. frames_log: of every instant, too.
     """
     start, row, lines = time.monotonic(), known_before(job), None
     try:
@@ -112,10 +114,15 @@ def run_job(job: Job, charge: Charge, cache_folder: str | None = None, frames_lo
 
 
 def play_job(job: Job, charge: Charge, cache_folder: str | None = None) -> tuple[Clip, Outcome, float]:
-    """(clip, what happened, viewing delay in seconds) of a run, pictures included. Raises LraeError."""
+    """(clip, what happened, viewing delay in seconds) of a run, pictures included. cache_folder: of decoded clips and
+    of what conventional encoders have made. Raises LraeError."""
     clip = load(job.footage, cache_folder)
     setup, network = settings(job, charge)
-    return clip, play(clip, setup, network, job.condition.seed), viewing_delay(setup, network)
+    delay = viewing_delay(setup, network)
+    if cache_folder is None:
+        return clip, play(clip, setup, network, job.condition.seed), delay
+    with closing(Encodes(Path(cache_folder))) as encodes:
+        return clip, play(clip, setup, network, job.condition.seed, partial(CachedEncoder, encodes)), delay
 
 
 def settings(job: Job, charge: Charge) -> tuple[Setup, Network]:
