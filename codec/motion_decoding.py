@@ -37,6 +37,8 @@ def decode_all(
     """The next field of each coder. sizes: (height, width) of each, as in decode(); width 0: there is none, and None
     is returned. The field of a damaged coder is valid and means nothing."""
     tables = tables or default_tables()
+    if not sizes:
+        return []
     canvas = _Canvas([(height // CELL, width // CELL) for height, width in sizes])
     heads = coders.each(lambda coder, size: _head(coder, tables) if size[1] else None, sizes)
     heads = [head or (0, np.zeros(2, np.intp)) for head in heads]

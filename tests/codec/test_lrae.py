@@ -149,6 +149,14 @@ def test_nothing_received_still_gives_a_frame():
     assert psnr_yuv(output.frame, frames[-1]) > 15
 
 
+def test_a_header_without_any_payload_is_a_frame_lost_whole():
+    encoder, decoder = pair(96, 80)
+    encoded, state, _ = encode(encoder, clip(96, 80, 3))[-1]
+    output, after = decoder.decode(state, encoded.header, {})
+    assert output.used == frozenset() and not output.complete and after.number == encoded.header.number
+    assert np.array_equal(output.frame.y, decoder.decode(state, None, {})[0].frame.y)
+
+
 def test_where_nothing_arrived_the_imputer_keeps_out():
     """The last motion goes on by itself; where something arrived, the network has its say."""
     frames, video = clip(136, 160, 5), VideoFormat(136, 160)
