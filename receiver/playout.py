@@ -8,7 +8,7 @@ WINDOW = 128  # frames that say how late frames get ready
 SHARE = 0.95  # of them are to be ready when it is their turn
 MARGIN = 0.004  # seconds
 SINK = 0.02  # seconds of delay given back in a second: 2 % faster than life, which nobody sees
-SINK_FIRST, FIRST = 0.05, 2.0  # the same, in the first seconds of a stream
+SINK_FIRST, FIRST = 0.2, 1.0  # the same, in the first second of a stream: its first frame is large and late
 
 
 class PlayoutClock:
