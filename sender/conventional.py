@@ -15,6 +15,7 @@ from lrae.sender.events import News
 # Seconds at least between keyframes that losses cause. libwebrtc has 0.3; with 0.1, what is on screen is up to 4 dB
 # better (H.264, VP8, VP9 at 5 to 30 % loss, 40 ms round trip) and nowhere more than 0.8 dB worse.
 KEYFRAME_EVERY = 0.1
+RISE, FALL = 4.0, 0.7  # seconds in which a rate that costs a keyframe follows: only one that lasts is worth it
 REOPEN_EVERY = 2.0  # seconds at least between keyframes that another rate causes
 REOPEN_AT = 0.15  # a wanted rate that differs by this share is worth a keyframe,
 REOPEN_KEYFRAME_AT = 0.03  # and by this share where a keyframe is due anyway
@@ -52,19 +53,21 @@ class ConventionalFrameEncoder:
         self._number = first_number
         self._room, self._overhead = room, overhead
         self._time: float | None = None
+        self._interval = 1 / float(encoder.format.fps)  # seconds since the frame before
         self._debt = 0.0  # bits sent beyond the rate; negative: saved
         self._headers = self._first_headers()  # share of packet headers in the bits sent
+        self._lasting = 0.0  # bit/s of coded frames, smoothed; 0: none yet
         self._sent: OrderedDict[int, frozenset[int]] = OrderedDict()  # packets by number, since the last keyframe
         self._keyframe, self._keyframe_time = first_number, float("-inf")  # the last one; never: one is due
         self._damaged = False  # the receiver needs a keyframe
 
     def encode(self, frame: Frame, news: News) -> EncodedFrame | None:
         """The next frame; its time has to rise. None: skipped."""
-        usual = float(1 / self._encoder.format.fps)
-        interval = usual if self._time is None else min(MAX_INTERVAL, max(0.0, frame.time - self._time))
+        if self._time is not None:
+            self._interval = min(MAX_INTERVAL, max(0.0, frame.time - self._time))
         self._time = frame.time
         target = news.target or self._bitrate
-        self._debt = max(self._debt - target * interval, -target * CREDIT_SECONDS)
+        self._debt = max(self._debt - target * self._interval, -target * CREDIT_SECONDS)
         self._hear(news)
         keyframe = self._wants_keyframe(news)
         if not keyframe and (news.queue > MAX_QUEUE or self._debt > target * SKIP_SECONDS[self._encoder.reopens]):
@@ -104,6 +107,10 @@ class ConventionalFrameEncoder:
     def _set_rate(self, target: float, keyframe: bool) -> None:
         encoder = self._encoder
         media = target * (1 - self._headers)
+        if encoder.reopens:
+            follow = min(1.0, self._interval / (RISE if media > self._lasting else FALL)) if self._lasting else 1.0
+            self._lasting += follow * (media - self._lasting)
+            media = self._lasting
         most = SPEND_MOST if encoder.reopens else REPAY_MOST
         rate = media * (1 - min(REPAY_MOST, max(-most, self._debt / (target * REPAY_SECONDS))))
         if encoder.reopens:

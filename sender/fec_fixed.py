@@ -11,12 +11,13 @@ class FixedFec:
     """scheme: "block" or "streaming". share: parity packets per packet, on average. window: frames, of streaming."""
 
     def __init__(self, scheme: str, share: float, window: int = 1) -> None:
-        self._scheme, self._share, self._window = scheme, share, window
+        self.share = share
+        self._scheme, self._window = scheme, window
         self._owed = 0.0
 
     def plan(self, sizes: Sequence[int], rtt: float | None, deadline: float, interval: float) -> Plan:
         """What to add to a frame of so many packets; their sizes do not matter."""
-        self._owed += self._share * len(sizes)
+        self._owed += self.share * len(sizes)
         parity = int(self._owed + 1e-9)
         self._owed -= parity
         return Plan(self._scheme, parity, self._window)

@@ -24,7 +24,9 @@ FIRST_INTERVAL, MAX_INTERVAL = 1 / 30, 1.0  # seconds between frames: assumed at
 
 
 class FecPolicy(Protocol):
-    """Says how much parity a frame gets."""
+    """Says how much parity a frame gets. share: of media, to reckon with before anything is known."""
+
+    share: float
 
     def plan(self, sizes: Sequence[int], rtt: float | None, deadline: float, interval: float) -> Plan:
         """What to add to a frame of packets of so many bytes. rtt (None: not known), deadline, interval: seconds."""
@@ -57,7 +59,7 @@ class Flow:
         self._stream, self._pacer, self.controller, self._policy = stream, pacer, controller, policy
         self._header = UDP_IP if udp_ip or not isinstance(controller, FixedRate) else 0
         self._retransmitter = Retransmitter() if retransmit else None
-        self._media = 1.0  # share of DATA in the bits sent lately
+        self._media = 1 / (1 + policy.share) if policy else 1.0  # share of DATA in the bits sent lately
         self._recent = {"media": 0.0, "all": 0.0}  # bits queued, fading
         self._queued_bits = {"media": 0.0, "all": 0.0}  # since the frame before
         self._excess = 0.0
