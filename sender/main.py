@@ -93,6 +93,7 @@ def check_numbers(args: argparse.Namespace) -> None:
         raise ConfigError(f"--q {args.q} is not 0 to {Q_LEVELS - 1}")
     if args.packets is not None and not 1 <= args.packets <= MAX_PACKETS:
         raise ConfigError(f"--packets {args.packets} is not 1 to {MAX_PACKETS}")
+    parse_fec(args.fec)
     if args.q is not None and args.bitrate is not None:
         raise ConfigError("--q and --bitrate exclude each other")
 
