@@ -106,7 +106,7 @@ def recovery_tables(result: dict) -> list[Table]:
     table = make_table(title, ("clip", "q", "frames, by seed", "target", "dB lost at its end"), rows)
     table.caption = f"median {shown(result['recovery_frames'])}; later than the target: {result['late_share']:.0%}"
     times = result["times"]
-    title = f"Milliseconds (median) at {times['size']}, {times['threads']} torch threads"
+    title = f"Milliseconds of CPU time (median) at {times['size']}, {times['threads']} torch threads"
     rows = [[key.removesuffix("_ms").replace("_", " "), f"{times[key]:.1f}"] for key in times if key.endswith("_ms")]
     return [table, make_table(title, ("", "ms"), rows)]
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
-from time import perf_counter
+from time import process_time
 
 import torch
 
@@ -72,8 +72,10 @@ def recover(job: Job) -> dict[str, object]:
 
 
 def time_codec(clip: Clip, condition: Condition, setup: Setup) -> dict[str, float]:
-    """Medians in ms over a clip: replay of REPLAYED frames of which each lacks its first packet; decoding with all
-    packets, without the first, the same without the imputer network, without any; the frame interval beside them."""
+    """Medians of CPU time over a clip, ms: replay of REPLAYED frames of which each lacks its first packet; decoding
+    with all packets, without the first, the same without the imputer network, without any. Beside them the frame
+    interval.
+    """
     encoder, decoder = codecs(setup.model, clip.format, setup.device, condition.impute)
     plain = codecs(setup.model, clip.format, setup.device, NO_NETWORK)[1]
     sent, received = encoder.initial_state(), decoder.initial_state()
@@ -105,10 +107,10 @@ def replay(encoder, state: object, frames: Sequence[EncodedFrame]) -> object:
 
 
 def timed(times: list[float], function: Callable, *args):
-    """function(*args); its seconds go to `times`."""
-    start = perf_counter()
+    """function(*args); its seconds of CPU time, which other programs disturb little, go to `times`."""
+    start = process_time()
     result = function(*args)
-    times.append(perf_counter() - start)
+    times.append(process_time() - start)
     return result
 
 
