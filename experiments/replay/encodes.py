@@ -37,7 +37,7 @@ class Encodes:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._file = sqlite3.connect(self._path, timeout=WAIT)
-            self._file.execute("CREATE TABLE IF NOT EXISTS encodes (key BLOB PRIMARY KEY, coded BLOB) WITHOUT ROWID")
+            self._file.execute("CREATE TABLE IF NOT EXISTS encodes (key BLOB PRIMARY KEY, coded BLOB)")
         except (OSError, sqlite3.Error):
             self._file = None
 
