@@ -60,7 +60,6 @@ class Flow:
         self._header = UDP_IP if udp_ip or not isinstance(controller, FixedRate) else 0
         self._retransmitter = Retransmitter() if retransmit else None
         self._media = 1 / (1 + policy.share) if policy else 1.0  # share of DATA in the bits sent lately
-        self._recent = {"media": 0.0, "all": 0.0}  # bits queued, fading
         self._queued_bits = {"media": 0.0, "all": 0.0}  # since the frame before
         self._excess = 0.0
         self.restart(None)
@@ -187,9 +186,7 @@ class Flow:
 
     def _follow_share(self) -> None:
         """Once a frame: what share of the bits is media (parity, retransmissions and headers are the rest)."""
-        queued, recent = self._queued_bits, self._recent
+        queued = self._queued_bits
         self._excess += queued["all"] * self._media - queued["media"]
-        for name, bits in queued.items():
-            recent[name] = (1 - SMOOTH) * recent[name] + bits
-            queued[name] = 0.0
-        self._media = recent["media"] / recent["all"]
+        self._media += SMOOTH * (queued["media"] / queued["all"] - self._media)
+        queued["all"] = queued["media"] = 0.0

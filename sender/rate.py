@@ -36,6 +36,7 @@ class RateControl:
         self._last: int | None = None  # q of the inter frame before, None after an intra frame
         self._limit = Q_LEVELS - 1  # of the first inter frames after an intra frame: no finer than that one
         self._since_intra = 0
+        self._fresh = True  # no frame yet
 
     def target(self, intra: bool) -> float:
         """Bits that the next frame should take."""
@@ -46,7 +47,7 @@ class RateControl:
 
     def follow(self, bitrate: float) -> None:
         """The rate is another: smoothly, as estimates of it swing, but at once where it has collapsed."""
-        if bitrate < COLLAPSE * self.bitrate:
+        if self._fresh or bitrate < COLLAPSE * self.bitrate:
             self.bitrate = bitrate
         else:
             self.bitrate += FOLLOW * (bitrate - self.bitrate)
@@ -79,6 +80,7 @@ class RateControl:
 
     def update(self, intra: bool, q: int, bits: float, sent: float | None = None) -> None:
         """A frame at `q` took `bits`. sent: what was sent of it, if not all."""
+        self._fresh = False
         self._since_intra = 0 if intra else self._since_intra + 1
         self.learn(intra, q, bits, LEARN[True] if intra else max(LEARN[False], FIRST_LEARN / max(1, self._since_intra)))
         self._last = None if self._since_intra < 2 else q
