@@ -108,10 +108,10 @@ def mean(results: list[dict]) -> dict:
 
 def session_table(found: dict, rtt: float, bitrate: str) -> Table:
     """One row for each loss process and code."""
-    table = Table(title=f"Sessions at {bitrate}, round trip {rtt:g} ms, means", title_justify="left")
-    figures = ("PSNR-YUV", "SSIM dB", "whole", "delay P50", "P95 ms", "frozen", "kbit/s")
-    for column in ("loss", "code", *figures, "parity", "resent", "feedback"):
-        table.add_column(column, justify="left" if column in ("loss", "code") else "right", no_wrap=True)
+    table = Table(title=f"Sessions at {bitrate}, round trip {rtt:g} ms, means; parity, resent and reports in % of kbit/s", title_justify="left")
+    figures = ("PSNR\nYUV", "SSIM\ndB", "\nwhole", "delay\nP50", "ms\nP95", "fro-\nzen", "kbit\n/s")
+    for column in ("loss", "code", *figures, "pari-\nty", "re-\nsent", "re-\nports"):
+        table.add_column(column, justify="left" if column in ("loss", "code") else "right")
     for loss, rows in found.items():
         best = max(row["psnr_yuv"] for row in rows.values())
         for index, (code, row) in enumerate(rows.items()):
@@ -124,9 +124,9 @@ def session_table(found: dict, rtt: float, bitrate: str) -> Table:
                 f"{row['whole'] / row['frames']:.0%}",
                 f"{row['delay_p50_ms']:.0f}",
                 f"{row['delay_p95_ms']:.0f}",
-                f"{row['frozen'] / row['frames']:.1%}",
+                f"{row['frozen'] / row['frames']:.0%}",
                 f"{row['kbps']:.0f}",
-                *(f"{row[kind] / row['kbps']:.1%}" for kind in ("parity_kbps", "retransmit_kbps", "feedback_kbps")),
+                *(f"{100 * row[kind] / row['kbps']:.1f}" for kind in ("parity_kbps", "retransmit_kbps", "feedback_kbps")),
                 end_section=index == len(rows) - 1,
             )
     return table
