@@ -6,6 +6,7 @@ import argparse
 from dataclasses import asdict, dataclass
 from statistics import fmean
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -108,10 +109,11 @@ def mean(results: list[dict]) -> dict:
 
 def session_table(found: dict, rtt: float, bitrate: str) -> Table:
     """One row for each loss process and code."""
-    table = Table(title=f"Sessions at {bitrate}, round trip {rtt:g} ms, means; parity, resent and reports in % of kbit/s", title_justify="left")
-    figures = ("PSNR\nYUV", "SSIM\ndB", "\nwhole", "delay\nP50", "ms\nP95", "fro-\nzen", "kbit\n/s")
-    for column in ("loss", "code", *figures, "pari-\nty", "re-\nsent", "re-\nports"):
-        table.add_column(column, justify="left" if column in ("loss", "code") else "right")
+    title = f"Sessions at {bitrate}, round trip {rtt:g} ms, means; parity, resent, reports: % of kbit/s"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    figures = ("PSNR\nYUV", "SSIM\ndB", "\nwhole", "delay\nP50", "ms\nP95", "\nfrozen", "kbit\n/s")
+    for column in ("\nloss", "\ncode", *figures, "\nparity", "\nresent", "\nreports"):
+        table.add_column(column, justify="left" if column in ("\nloss", "\ncode") else "right", no_wrap=True)
     for loss, rows in found.items():
         best = max(row["psnr_yuv"] for row in rows.values())
         for index, (code, row) in enumerate(rows.items()):
