@@ -111,7 +111,7 @@ def session_table(found: dict, rtt: float, bitrate: str) -> Table:
     """One row for each loss process and code."""
     title = f"Sessions at {bitrate}, round trip {rtt:g} ms, means; parity, resent, reports: % of kbit/s"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    figures = ("PSNR\nYUV", "SSIM\ndB", "\nwhole", "delay\nP50", "ms\nP95", "\nfrozen", "kbit\n/s")
+    figures = ("PSNR\nYUV", "frames\nwhole", "\nfrozen", "delay ms\nP50", "\nP95", "\nkbit/s")
     for column in ("\nloss", "\ncode", *figures, "\nparity", "\nresent", "\nreports"):
         table.add_column(column, justify="left" if column in ("\nloss", "\ncode") else "right", no_wrap=True)
     for loss, rows in found.items():
@@ -122,11 +122,10 @@ def session_table(found: dict, rtt: float, bitrate: str) -> Table:
                 loss if index == 0 else "",
                 code,
                 f"[bold]{quality}[/]" if row["psnr_yuv"] == best else quality,
-                f"{row['ssim_db']:.2f}",
                 f"{row['whole'] / row['frames']:.0%}",
+                f"{row['frozen'] / row['frames']:.0%}",
                 f"{row['delay_p50_ms']:.0f}",
                 f"{row['delay_p95_ms']:.0f}",
-                f"{row['frozen'] / row['frames']:.0%}",
                 f"{row['kbps']:.0f}",
                 *(f"{100 * row[kind] / row['kbps']:.1f}" for kind in ("parity_kbps", "retransmit_kbps", "feedback_kbps")),
                 end_section=index == len(rows) - 1,
