@@ -23,6 +23,7 @@ from lrae.sender.main import parse_bitrate, parse_fec
 
 LOSSES = ("none", "0.05", "0.1", "0.2", "0.3", "ge:tambur", "ge:0.03,0.25,0,0.7")
 CODES = ("none", "block:25", "block:50", "auto")
+BESIDE = ("parity_kbps", "retransmit_kbps", "feedback_kbps")
 RESENT = "+resend"  # after a code: lost packets are sent again too
 
 
@@ -110,9 +111,9 @@ def mean(results: list[dict]) -> dict:
 def session_table(found: dict, rtt: float, bitrate: str) -> Table:
     """One row for each loss process and code."""
     title = f"Sessions at {bitrate}, round trip {rtt:g} ms, means; parity, resent, reports: % of kbit/s"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    figures = ("PSNR\nYUV", "frames\nwhole", "\nfrozen", "delay ms\nP50", "\nP95", "\nkbit/s")
-    for column in ("\nloss", "\ncode", *figures, "\nparity", "\nresent", "\nreports"):
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    figures = ("PSNR\nYUV", "\nwhole", "fro-\nzen", "ms\nP50", "\nP95", "kbit\n/s")
+    for column in ("\nloss", "\ncode", *figures, "par-\nity", "re-\nsent", "re-\nports"):
         table.add_column(column, justify="left" if column in ("\nloss", "\ncode") else "right", no_wrap=True)
     for loss, rows in found.items():
         best = max(row["psnr_yuv"] for row in rows.values())
@@ -127,7 +128,7 @@ def session_table(found: dict, rtt: float, bitrate: str) -> Table:
                 f"{row['delay_p50_ms']:.0f}",
                 f"{row['delay_p95_ms']:.0f}",
                 f"{row['kbps']:.0f}",
-                *(f"{100 * row[kind] / row['kbps']:.1f}" for kind in ("parity_kbps", "retransmit_kbps", "feedback_kbps")),
+                *(f"{100 * row[kind] / row['kbps']:.0f}" for kind in BESIDE),
                 end_section=index == len(rows) - 1,
             )
     return table
