@@ -111,7 +111,7 @@ def mean(results: list[dict]) -> dict:
 def session_table(found: dict, rtt: float, bitrate: str) -> Table:
     """One row for each loss process and code."""
     title = f"Sessions at {bitrate}, round trip {rtt:g} ms, means; parity, resent, reports: % of kbit/s"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     figures = ("PSNR\nYUV", "\nwhole", "fro-\nzen", "ms\nP50", "\nP95", "kbit\n/s")
     for column in ("\nloss", "\ncode", *figures, "par-\nity", "re-\nsent", "re-\nports"):
         table.add_column(column, justify="left" if column in ("\nloss", "\ncode") else "right", no_wrap=True)
