@@ -67,7 +67,7 @@ class ConventionalFrameEncoder:
             self._interval = min(MAX_INTERVAL, max(0.0, frame.time - self._time))
         self._time = frame.time
         target = news.target or self._bitrate
-        self._debt = max(self._debt - target * self._interval, -target * CREDIT_SECONDS)
+        self._debt = max(self._debt + news.excess - target * self._interval, -target * CREDIT_SECONDS)
         self._hear(news)
         keyframe = self._wants_keyframe(news)
         if not keyframe and (news.queue > MAX_QUEUE or self._debt > target * SKIP_SECONDS[self._encoder.reopens]):
