@@ -36,9 +36,9 @@ def decode_all(
 ) -> list[MotionField | None]:
     """The next field of each coder. sizes: (height, width) of each, as in decode(); width 0: there is none, and None
     is returned. The field of a damaged coder is valid and means nothing."""
+    if not any(width for _, width in sizes):
+        return [None] * len(sizes)
     tables = tables or default_tables()
-    if not sizes:
-        return []
     canvas = _Canvas([(height // CELL, width // CELL) for height, width in sizes])
     heads = coders.each(lambda coder, size: _head(coder, tables) if size[1] else None, sizes)
     heads = [head or (0, np.zeros(2, np.intp)) for head in heads]
