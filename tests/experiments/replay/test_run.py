@@ -192,15 +192,15 @@ def test_processes_do_their_tasks_and_one_that_kills_its_process_is_found():
     assert died == [True] and lived == [None, None]
 
 
-def test_the_program_runs_lrae_against_another_codec(tmp_path, tiny, capsys):
-    file = tmp_path / "matrix.toml"
-    file.write_text(tiny.replace('["h264"]', '["lrae", "h264"]') + "lrae = [20, 10, 8]\n")
-    command = ["run", str(file), "--out", str(tmp_path / "out")]
+def test_the_smoke_matrix_runs_whole_on_a_small_clip(tmp_path, capsys):
+    out = tmp_path / "out"
+    command = ["run", "smoke", "--clips", "synthetic:96x64@10x8", "--out", str(out)]
     assert main(command) == 0
-    rows = read_rows(tmp_path / "out")
-    assert [(row["codec"], row["fec"]) for row in rows] == [("lrae", "auto"), ("h264", "none")] * 2
-    assert all(row["error"] is None and row["psnr_yuv"] > 20 for row in rows)
-    assert parse((tmp_path / "out" / "results.csv").read_text(), "x") == rows
+    rows = read_rows(out)
+    assert len(rows) == len(read_jobs(out)) == 27
+    assert {(row["codec"], row["fec"]) for row in rows if row["codec"] == "lrae"} == {("lrae", "auto")}
+    assert all(row["error"] is None and row["psnr_yuv"] > 20 and row["encode_ms"] > 0 for row in rows)
+    assert parse((out / "results.csv").read_text(), "x") == rows
     assert main(command) == 1
     assert "--resume" in capsys.readouterr().err
     assert main([*command, "--resume"]) == 0
