@@ -11,6 +11,7 @@ import hashlib
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 
 import av
@@ -72,6 +73,13 @@ class Encodes:
         self._file = None
 
 
+@cache
+def program() -> str:
+    """Hash of the code around libav: another version of it may make something else."""
+    folder = Path(conventional.__file__).parent
+    return hashlib.blake2b(b"".join(path.read_bytes() for path in sorted(folder.glob("*.py")))).hexdigest()
+
+
 class CachedEncoder:
     """A ConventionalEncoder as ConventionalFrameEncoder uses one; what it makes is the same, bit for bit.
 
@@ -91,7 +99,7 @@ class CachedEncoder:
         self._past: list[Callable[[ConventionalEncoder], object]] = []  # what the encoder has not been told yet
         self._encoder: ConventionalEncoder | None = None
         options = codec.options(round(self._bitrate), room, refresh)
-        settings = (name, codec.encoder, options, av.library_versions, video, bitrate, room, refresh)
+        settings = (name, codec.encoder, options, av.library_versions, program(), video, bitrate, room, refresh)
         self._history = hashlib.blake2b(repr(settings).encode(), digest_size=16)
 
     @property

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ class Job:
     measures: tuple[str, ...]
     traces: str
 
-    @property
+    @cached_property
     def run(self) -> str:
         """16 hex digits that depend on what the run is, not on where its files lie."""
         clip = self.footage
