@@ -24,6 +24,7 @@ from lrae.experiments.replay.matrix import Matrix, load_matrix, plan
 from lrae.experiments.replay.table import write_parquet
 from lrae.experiments.replay.workers import Cluster, Died, Processes, Workers
 
+TELL_EVERY = 60.0  # seconds
 DEFAULT_BITRATE = 400_000  # bit/s at which a codec is measured where none is given
 
 
@@ -98,11 +99,13 @@ def complete(
         charges = calibrate(folder, todo, matrix, measuring)
         with progress(len(todo)) as step, closing(results(folder, todo, charges, workers, frames_log)) as finished:
             step("")
+            clock, before = Clock(console, len(todo)), len(done)
             for each in finished:
                 folder.add(each.row, each.frames)
                 done.add(each.row["run"])
                 failures += bool(each.row.get("error"))
                 step(f"{failures} failed" if failures else "")
+                clock.tell(len(done) - before)
                 if time.monotonic() > end:
                     break
     except KeyboardInterrupt:
@@ -185,6 +188,22 @@ def results(
 def do(task: Task) -> Finished:
     """For a worker."""
     return run_job(task.job, task.charge, task.cache, task.frames_log)
+
+
+class Clock:
+    """A line now and then of how far `total` runs are, where there is no terminal for a bar."""
+
+    def __init__(self, console: Console, total: int) -> None:
+        self._console, self._total = console, total
+        self._start = self._told = time.monotonic()
+
+    def tell(self, done: int) -> None:
+        """After so many of them, 1 or more."""
+        now = time.monotonic()
+        if not self._console.is_terminal and now - self._told >= TELL_EVERY:
+            self._told = now
+            left = (now - self._start) / done * (self._total - done) / 60
+            say(self._console, f"{done} of {self._total} runs, about {left:.0f} min left")
 
 
 def say(console: Console, line: str) -> None:

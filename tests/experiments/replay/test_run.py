@@ -1,5 +1,6 @@
 """A matrix is done whole whatever happens to its runs, and gives the same rows every time."""
 
+import io
 import json
 import signal
 from dataclasses import replace
@@ -13,7 +14,7 @@ from lrae.experiments.replay.charge import Calibration, Charge
 from lrae.experiments.replay.folder import Folder, frames_path, read_jobs
 from lrae.experiments.replay.main import main
 from lrae.experiments.replay.matrix import plan
-from lrae.experiments.replay.run import complete
+from lrae.experiments.replay.run import Clock, complete
 from lrae.experiments.replay.table import NAMES, VARYING, parse, read_rows
 from lrae.experiments.replay.workers import Cluster, Died, Here, Processes
 from lrae.experiments.viewing import FrameRow
@@ -126,6 +127,13 @@ def test_a_limit_leaves_the_rest_for_later(do):
     code, path = do(limit=0.0)
     assert code == 0 and len(read_rows(path)) == 1
     assert do(resume=True)[0] == 0 and len(read_rows(path)) == 2
+
+
+def test_without_a_terminal_lines_say_how_far_it_is(monkeypatch):
+    monkeypatch.setattr("lrae.experiments.replay.run.TELL_EVERY", 0.0)
+    console = Console(file=io.StringIO())
+    Clock(console, 4).tell(3)
+    assert console.file.getvalue() == "3 of 4 runs, about 0 min left\n"
 
 
 def test_a_matrix_may_grow_but_not_shrink(do, matrix_of):
