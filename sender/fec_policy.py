@@ -26,6 +26,7 @@ DELAY = 0.03  # seconds of the deadline that sending and decoding take
 # without loss (docs/transport.md). Losses cost more than in docs/loss.md: a frame has 2 or 3 packets, and a report
 # of what is lost waits for the deadline.
 DOUBLING = 3.0  # dB that twice the bits buy
+PARITY, WAITING = 0.2, 0.5  # dB: of having parity at all; of each frame that the damaged ones wait for it
 LOST = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)  # share of the packets
 PRICE = (0.0, 0.7, 1.9, 3.2, 5.5, 8.0, 12.0)  # from 0.5 on: a guess that no choice hangs on
 
@@ -167,16 +168,18 @@ class AdaptiveFec:
         if len(pattern) < ENOUGH:
             return
         self.loss = float(pattern.mean())
+        damaged = 1 - (1 - self.loss) ** packets
         longer = {window: self._sizes.longer(window) for window in WINDOWS if window <= slack + 1}
 
         def cost(share: float, window: int, most: float) -> float:
             """dB; infinite where it must be more than `most`."""
             bits = share * longer.get(window, inf)
-            if price_of_bits(bits) >= most:
+            fixed = (PARITY + WAITING * (window - 1) * damaged) * (share > 0)
+            if price_of_bits(bits) + fixed >= most:
                 return inf
             left = still_lost(pattern, packets, share, window, slack)
             resent = min(left, RESENT) if again else 0.0
-            return price_of_bits(bits + resent) + price_of_loss(left - resent * (1 - self.loss))
+            return price_of_bits(bits + resent) + price_of_loss(left - resent * (1 - self.loss)) + fixed
 
         self.cost = cost(self.share, self.window, inf)
         best, choice = self.cost - MARGIN, None
