@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from lrae.codec.api import Encoder
-from lrae.codec.types import MAX_PACKETS, PROGRESSIVE, TILES, EncodedFrame, EncodeHints, Frame
+from lrae.codec.types import MAX_PACKETS, PROGRESSIVE, Q_LEVELS, TILES, EncodedFrame, EncodeHints, Frame
 from lrae.codec.wire import DATA_OVERHEAD, payload_room
 from lrae.codec.wire.serial import wrap
 from lrae.errors import ConfigError
@@ -31,6 +31,8 @@ TOO_LONG = 1.15  # an inter frame of the layout progressive is cut to this many 
 COARSER = 6  # steps of q, where a frame does not fit MAX_PACKETS packets
 MAX_CREDIT = 1.0  # seconds of computing time that may be saved up for a replay
 MIN_SHARE = 0.1  # of the time: replays get it however slow the encoder is
+BUSY, IDLE = 0.9, 0.8  # shares of the frame interval: encoding that takes more makes q coarser, less lets it rise again
+COARSEST_BUSY = 20  # computing time alone makes it no coarser
 MAX_QUEUE = 0.25  # seconds that packets may wait to leave; beyond that a frame is skipped
 
 
@@ -73,6 +75,7 @@ class FrameEncoder:
         self._interval, self._clock = interval, clock
         self._credit = MAX_CREDIT
         self._encode_time = self._pass_time = 0.0
+        self._finest = float(Q_LEVELS - 1)  # q that there is time for
         self._patience = patience if layout == TILES else None
         self._silent = 0
         self._refresher: Refresher | None = None
@@ -104,7 +107,7 @@ class FrameEncoder:
             self._q.update(intra, q, bits, self.size_bits(encoded))
         if self._worth:
             encoded = replace(encoded, worth=self._encoder.worth(encoded, before, after))
-        self._encode_time += 0.1 * (self._clock() - start - self._encode_time)
+        self._watch_time(self._clock() - start, q)
         self.reference.sent(encoded, after)
         if self._refresher is not None:
             start = self._clock()
@@ -113,6 +116,16 @@ class FrameEncoder:
                 self._refresher.lighten()
         self._number = wrap(self._number + 1)
         return encoded
+
+    def _watch_time(self, seconds: float, q: int) -> None:
+        """Fine frames take longer: what cannot be encoded in time is better sent coarser than not at all."""
+        self._encode_time += 0.1 * (seconds - self._encode_time)
+        if self._interval is None:
+            return
+        if self._encode_time > BUSY * self._interval:
+            self._finest = max(COARSEST_BUSY, min(self._finest, q) - 0.25)
+        elif self._encode_time < IDLE * self._interval:
+            self._finest = min(Q_LEVELS - 1, self._finest + 0.1)
 
     def size_bits(self, encoded: EncodedFrame) -> int:
         """Bits of a frame's UDP payloads, headers included."""
@@ -125,7 +138,7 @@ class FrameEncoder:
         if news.target > 0:
             self._q.follow(news.target)
         q = self._q.choose(intra, interval, news.excess)
-        return None if news.queue > MAX_QUEUE and not intra else q
+        return None if q is None or (news.queue > MAX_QUEUE and not intra) else min(q, int(self._finest))
 
     def _cut(self, encoded: EncodedFrame, after: object, before: object, bits: float) -> tuple[EncodedFrame, object]:
         """(frame, state) without the packets at its end by which it exceeds `bits`; the first is always kept."""
