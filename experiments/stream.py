@@ -131,7 +131,8 @@ def lrae_ends(
         return FrameEncoder(encoder, rate, setup.packets, layout, seed=seed, worth=True), decoder, None
     charged = ChargedEncoder(encoder, setup.encode_time, setup.replay_time)
     clock = charged.computed
-    frames = FrameEncoder(charged, rate, setup.packets, layout, 1 / fps, clock, seed=seed, worth=True)
+    # what is charged is the same for every q, so a coarser one would not save any
+    frames = FrameEncoder(charged, rate, setup.packets, layout, 1 / fps, clock, seed=seed, worth=True, coarsen=False)
     return frames, decoder, clock
 
 

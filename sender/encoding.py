@@ -62,6 +62,7 @@ class FrameEncoder:
         room: int = payload_room(),
         overhead: int = DATA_OVERHEAD,
         worth: bool = False,
+        coarsen: bool = True,
     ) -> None:
         pixels = encoder.format.width * encoder.format.height
         low, high = HISTORY_FRAMES
@@ -80,7 +81,7 @@ class FrameEncoder:
         self._silent = 0
         self._refresher: Refresher | None = None
         self._rng = np.random.default_rng(seed)
-        self._room, self._overhead, self._worth = room, overhead, worth
+        self._room, self._overhead, self._worth, self._coarsen = room, overhead, worth, coarsen
 
     def encode(self, frame: Frame, news: News) -> EncodedFrame | None:
         """The next frame, predicted from what the receiver has as far as `news` tell. None: skipped."""
@@ -120,7 +121,7 @@ class FrameEncoder:
     def _watch_time(self, seconds: float, q: int) -> None:
         """Fine frames take longer: what cannot be encoded in time is better sent coarser than not at all."""
         self._encode_time += 0.1 * (seconds - self._encode_time)
-        if self._interval is None:
+        if self._interval is None or not self._coarsen:
             return
         if self._encode_time > BUSY * self._interval:
             self._finest = max(COARSEST_BUSY, min(self._finest, q) - 0.25)

@@ -15,7 +15,8 @@ from lrae.sender.retransmit import Retransmitter
 MEMORY = 2000  # datagrams whose fate is remembered: about 10 s at 1 Mbit/s
 ENOUGH = 32  # datagrams to know before the first parity
 EVERY = 1 / 16  # of the datagrams known must be new for another choice
-MARGIN = 0.2  # dB by which another plan must be better than the present one
+FIRST = 1 / 4  # share of parity before that many are known: the first frame is large, and all others build on it
+MARGIN = 0.3  # dB by which another plan must be better than the present one
 SHARES = (1 / 8, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1)  # parity packets per packet
 WINDOWS = (1, 2, 4, 8)  # frames; 1: block
 FRAMES = 48  # whose sizes are remembered
@@ -26,6 +27,7 @@ DELAY = 0.03  # seconds of the deadline that sending and decoding take
 # without loss (docs/transport.md). Losses cost more than in docs/loss.md: a frame has 2 or 3 packets, and a report
 # of what is lost waits for the deadline.
 DOUBLING = 3.0  # dB that twice the bits buy
+TOLD, AGE = 0.1, 8.0  # s, 1/s: the round trip that PRICE is for; how much more a loss costs for each second beyond it
 PARITY, WAITING = 0.2, 0.5  # dB: of having parity at all; of each frame that the damaged ones wait for it
 LOST = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)  # share of the packets
 PRICE = (0.0, 0.7, 1.9, 3.2, 5.5, 8.0, 12.0)  # from 0.5 on: a guess that no choice hangs on
@@ -136,7 +138,7 @@ class AdaptiveFec:
 
     def __init__(self, retransmit: bool = True) -> None:
         self.history = LossHistory()
-        self.share, self.window, self.cost, self.loss = 0.0, 1, 0.0, 0.0
+        self.share, self.window, self.cost, self.loss = FIRST, 1, 0.0, 0.0
         self._retransmit = retransmit
         self._owed = 0.0
         self._sizes = FrameSizes()
@@ -154,7 +156,7 @@ class AdaptiveFec:
         slack = min(MAX_WINDOW - 1, max(0, int((deadline - DELAY) / interval)))
         if slack != self._slack or self._fresh >= max(ENOUGH, EVERY * len(self.history)):
             again = self._retransmit and Retransmitter.wait(rtt, interval, deadline) > 0
-            self._choose(slack, again)
+            self._choose(slack, again, rtt)
             self._fresh, self._slack = 0, slack
         if not self.share:
             return Plan()
@@ -163,11 +165,12 @@ class AdaptiveFec:
         self._owed -= parity
         return Plan("streaming" if self.window > 1 else "block", parity, self.window, self.loss)
 
-    def _choose(self, slack: int, again: bool) -> None:
+    def _choose(self, slack: int, again: bool, rtt: float | None) -> None:
         pattern, packets = self.history.pattern, self._sizes.packets
         if len(pattern) < ENOUGH:
             return
         self.loss = float(pattern.mean())
+        dearer = 1.0 if rtt is None else max(0.5, 1 + AGE * (rtt - TOLD))  # older news, longer damage
         damaged = 1 - (1 - self.loss) ** packets
         longer = {window: self._sizes.longer(window) for window in WINDOWS if window <= slack + 1}
 
@@ -179,7 +182,7 @@ class AdaptiveFec:
                 return inf
             left = still_lost(pattern, packets, share, window, slack)
             resent = min(left, RESENT) if again else 0.0
-            return price_of_bits(bits + resent) + price_of_loss(left - resent * (1 - self.loss)) + fixed
+            return price_of_bits(bits + resent) + dearer * price_of_loss(left - resent * (1 - self.loss)) + fixed
 
         self.cost = cost(self.share, self.window, inf)
         best, choice = self.cost - MARGIN, None
