@@ -13,7 +13,7 @@ $(VENV)/.ready: pyproject.toml Makefile
 	@$(PYTHON) -c 'import ensurepip' || { echo 'Python lacks its venv: apt install python3-venv'; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q --disable-pip-version-check $(TORCH)
-	$(BIN)/pip install -q --disable-pip-version-check -e '.[window,sample,train,bench,cluster,parquet,test]'
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[window,sample,train,bench,cluster,parquet,web,test]'
 	touch $@
 
 demo: setup
