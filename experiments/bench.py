@@ -19,6 +19,7 @@ from lrae.experiments.arguments import count, levels, names_of, sizes
 from lrae.experiments.clips import find_clips
 from lrae.experiments.environment import environment
 from lrae.experiments.pool import progress
+from lrae.experiments.replay import speed as replay_speed
 from lrae.experiments.tables import plot_rd, rd_tables, speed_tables
 
 QS = (0, 10, 20, 30, 40, 50)
@@ -56,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     actions.add_command(commands)
     session.add_command(commands, common)
     wire_speed.add_command(commands)
+    replay_speed.add_command(commands)
     soak.add_command(commands)
     return parser
 

@@ -68,16 +68,47 @@ def _ssim_and_contrast(reference: np.ndarray, test: np.ndarray) -> tuple[float, 
 
 
 def _of_strip(reference: np.ndarray, test: np.ndarray) -> tuple[float, float]:
-    mean_a, mean_b = _blur(reference), _blur(test)
-    square_a, square_b, product = mean_a * mean_a, mean_b * mean_b, mean_a * mean_b
-    var_a, var_b = _blur(reference * reference) - square_a, _blur(test * test) - square_b
-    covariance = _blur(reference * test) - product
+    mean, square = _blur(reference), _blur(reference * reference)
+    return _against(reference, mean, square - mean * mean, test)
+
+
+def _against(a: np.ndarray, mean_a: np.ndarray, var_a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
+    """Of rows of two float32 planes, one with its blurred mean and variance: the means where the window lies inside."""
+    mean_b = _blur(b)
+    square_b, product = mean_b * mean_b, mean_a * mean_b
+    var_b = _blur(b * b) - square_b
+    covariance = _blur(a * b) - product
     contrast = (2 * covariance + SSIM_C2) / (var_a + var_b + SSIM_C2)
-    luminance = (2 * product + SSIM_C1) / (square_a + square_b + SSIM_C1)
+    luminance = (2 * product + SSIM_C1) / (mean_a * mean_a + square_b + SSIM_C1)
     margin = SSIM_WINDOW // 2
     inner = slice(margin, -margin), slice(margin, -margin)
     score = luminance[inner] * contrast[inner]
     return cv2.mean(score)[0], cv2.mean(contrast[inner])[0]  # sums in double precision
+
+
+class SsimReference:
+    """A uint8 plane [H, W] that many others are held against: its share of the work is done once, and kept in 9 bytes a
+    sample."""
+
+    def __init__(self, plane: np.ndarray) -> None:
+        """ValueError: a side is less than 11."""
+        if min(plane.shape) < SSIM_WINDOW:
+            raise ValueError(f"SSIM needs planes of 11 or more a side: {plane.shape}")
+        samples = plane.astype(np.float32)
+        self._plane, self._mean = plane, _blur(samples)
+        self._variance = _blur(samples * samples) - self._mean * self._mean
+
+    def ssim(self, test: np.ndarray) -> float:
+        """As ssim(); ValueError: of another shape."""
+        if test.shape != self._plane.shape:
+            raise ValueError(f"planes differ in shape: {self._plane.shape} and {test.shape}")
+        positions, total = test.shape[0] - SSIM_WINDOW + 1, 0.0
+        for top in range(0, positions, STRIP):
+            rows = slice(top, top + STRIP + SSIM_WINDOW - 1)
+            planes = self._plane[rows].astype(np.float32), self._mean[rows], self._variance[rows]
+            score, _ = _against(*planes, test[rows].astype(np.float32))
+            total += score * min(STRIP, positions - top)
+        return total / positions
 
 
 def ssim(reference: np.ndarray, test: np.ndarray) -> float:

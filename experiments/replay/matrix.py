@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from importlib.resources import files
 from pathlib import Path
@@ -123,7 +123,7 @@ def read_charges(table: object, name: str) -> dict[str, tuple[float, float, floa
     return found
 
 
-def plan(matrix: Matrix, clips: str | None = None) -> tuple[list[Job], list[str]]:
+def plan(matrix: Matrix, clips: Sequence[str] | None = None) -> tuple[list[Job], list[str]]:
     """Every run once, in order, and a line for whatever is left out: a codec that this libav lacks, an optional block
     whose clips or traces are missing. clips: replace the sequences.
 
@@ -158,13 +158,13 @@ def missing_codecs(names: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def jobs_of(block: Block, traces: Path, clips: str | None) -> list[Job]:
+def jobs_of(block: Block, traces: Path, clips: Sequence[str] | None = None) -> list[Job]:
     """The combinations of a block; neighbours share a clip. LRAE has one: its default redundancy."""
     for loss in block.losses:
         parse_loss(located(loss, traces))
     for rate in block.rates:
         parse_rate(located(rate, traces))
-    footage = find([clips] if clips else block.sequences, block.fit, block.seconds)
+    footage = find(clips or block.sequences, block.fit, block.seconds)
     choices = list(itertools.product(block.redundancy, block.retransmit))
     coded = [(codec, *each) for codec in block.codecs for each in ([("auto", True)] if codec == LRAE else choices)]
     networks = itertools.product(block.losses, block.rates, block.rtts_ms, block.jitters_ms, block.queues_bytes)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import faulthandler
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -25,17 +27,19 @@ from lrae.experiments.replay.table import write_parquet
 from lrae.experiments.replay.workers import Cluster, Died, Processes, Workers
 
 TELL_EVERY = 60.0  # seconds
+RUN_LIMIT = 600.0  # seconds that a run may take
 DEFAULT_BITRATE = 400_000  # bit/s at which a codec is measured where none is given
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a worker needs to know of a run."""
+    """What a worker needs to know of a run. limit: seconds after which it is ended."""
 
     job: Job
     charge: Charge
     cache: str
     frames_log: bool
+    limit: float = RUN_LIMIT
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,8 @@ def add_command(commands) -> None:
     add("--scheduler", metavar="ADDRESS", help="Dask scheduler, tcp://HOST:PORT, whose workers do the runs")
     add("--resume", action="store_true", help="go on with a folder that has results; failed runs are done again")
     add("--limit", type=float, metavar="SECONDS", help="stop after so long; --resume goes on")
-    add("--clips", metavar="DIR", help="folder, file or input instead of the matrix's sequences")
+    add("--run-limit", type=float, default=RUN_LIMIT, metavar="SECONDS", help="end runs that take longer (default 600)")
+    add("--clips", nargs="+", metavar="DIR", help="folders, files or inputs instead of the matrix's sequences")
     add("--traces", type=Path, metavar="DIR", help="where the matrix's traces are (default: beside its file)")
     add("--frames-log", action="store_true", help="write a JSON line for every instant of every run")
 
@@ -77,7 +82,8 @@ def run(args: argparse.Namespace) -> int:
         arguments = {key: value for key, value in vars(args).items() if key != "run"}
         folder = Folder(args.out, jobs, {"arguments": arguments, "environment": environment()}, args.resume)
         with Processes(1) as measuring:
-            return complete(folder, jobs, matrix, workers, measuring, console, args.limit, args.frames_log)
+            limits = args.limit, args.run_limit
+            return complete(folder, jobs, matrix, workers, measuring, console, *limits, args.frames_log)
 
 
 def complete(
@@ -88,16 +94,20 @@ def complete(
     measuring: Workers,
     console: Console,
     limit: float | None = None,
+    run_limit: float = RUN_LIMIT,
     frames_log: bool = False,
 ) -> int:
-    """Does what a folder lacks; returns the exit code. measuring: where codecs are measured. limit: seconds."""
+    """Does what a folder lacks; returns the exit code. measuring: where codecs are measured. limit, run_limit: seconds
+    of all and of one."""
     done = {row["run"] for row in folder.rows}
     todo = [job for job in jobs if job.run not in done]
     end = float("inf") if limit is None else time.monotonic() + limit
     failures = 0
     try:
         charges = calibrate(folder, todo, matrix, measuring)
-        with progress(len(todo)) as step, closing(results(folder, todo, charges, workers, frames_log)) as finished:
+        with progress(len(todo)) as step, closing(
+            results(folder, todo, charges, workers, run_limit, frames_log)
+        ) as finished:
             step("")
             clock, before = Clock(console, len(todo)), len(done)
             for each in finished:
@@ -171,23 +181,32 @@ def measured(task: Measurement) -> Charge | str:
 
 
 def results(
-    folder: Folder, jobs: Sequence[Job], charges: Mapping[str, Charge | str], workers: Workers, frames_log: bool
+    folder: Folder,
+    jobs: Sequence[Job],
+    charges: Mapping[str, Charge | str],
+    workers: Workers,
+    limit: float,
+    frames_log: bool,
 ) -> Iterator[Finished]:
     """Of all jobs, in any order."""
     tasks = []
     for job in jobs:
         charge = charges.get(job.footage.source) or charges[key(job)]
         if isinstance(charge, Charge):
-            tasks.append(Task(job, charge, str(folder.path / CACHE), frames_log))
+            tasks.append(Task(job, charge, str(folder.path / CACHE), frames_log, limit))
         else:
             yield failed(job, charge)
     for task, result in workers.map(do, tasks):
-        yield failed(task.job, str(result)) if isinstance(result, Died) else result
+        yield failed(task.job, f"{result}, or it took {limit:g} s") if isinstance(result, Died) else result
 
 
 def do(task: Task) -> Finished:
-    """For a worker."""
-    return run_job(task.job, task.charge, task.cache, task.frames_log)
+    """For a worker. A run beyond its limit ends the process, wherever it hangs: in libav no exception reaches it."""
+    faulthandler.dump_traceback_later(task.limit, exit=True, file=sys.__stderr__)
+    try:
+        return run_job(task.job, task.charge, task.cache, task.frames_log)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 class Clock:

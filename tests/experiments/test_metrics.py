@@ -8,6 +8,7 @@ import pytest
 from lrae.codec.types import Frame
 from lrae.experiments.metrics import (
     MS_SSIM_WEIGHTS,
+    SsimReference,
     mean_psnr_yuv,
     psnr_plane,
     psnr_planes,
@@ -67,6 +68,17 @@ def test_ssim_is_wangs_definition():
     b = np.clip(a + rng.normal(0, 6, a.shape), 0, 255).astype(np.uint8)
     assert ssim(a, b) == pytest.approx(ssim_by_definition(a, b), abs=1e-5)
     assert ssim(a, a) == pytest.approx(1, abs=1e-6)
+
+
+def test_a_reference_that_many_are_held_against_gives_the_same_ssim():
+    rng = np.random.default_rng(4)
+    a, *others = rng.integers(0, 256, (4, 107, 61), np.uint8)  # more rows than two strips
+    reference = SsimReference(a)
+    assert [reference.ssim(b) for b in others] == pytest.approx([ssim(a, b) for b in others], abs=1e-7)
+    with pytest.raises(ValueError, match="shape"):
+        reference.ssim(a[1:])
+    with pytest.raises(ValueError, match="11 or more"):
+        SsimReference(a[:10])
 
 
 def test_ssim_db_is_the_log_of_what_is_missing():

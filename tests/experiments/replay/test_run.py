@@ -107,7 +107,8 @@ def test_a_run_that_fails_is_a_row_and_the_others_go_on(do, monkeypatch):
 
 def test_a_process_that_dies_costs_its_own_run(do):
     code, path = do(workers=Dying())
-    assert code == 1 and [row["error"] for row in read_rows(path)] == ["the process that ran it died", None]
+    errors = [row["error"] for row in read_rows(path)]
+    assert code == 1 and errors == ["the process that ran it died, or it took 600 s", None]
 
 
 def test_what_was_interrupted_goes_on_and_ends_the_same(do):
@@ -198,6 +199,15 @@ def test_processes_do_their_tasks_and_one_that_kills_its_process_is_found():
     died = [isinstance(result, Died) for task, result in results if task is deadly]
     lived = [result for task, result in results if task is harmless]
     assert died == [True] and lived == [None, None]
+
+
+def test_a_run_that_takes_too_long_is_ended_and_recorded_and_the_others_are_done(do, matrix_of, tiny):
+    long = tiny.replace("[codec_ms]", "[[runs]]\nlosses = 'none'\n[[runs]]\nseconds = 3000\n[codec_ms]")
+    matrix = matrix_of(long, [('losses = ["none", "20%"]', "losses = 'none'")])
+    code, path = do(matrix, workers=Processes(1), run_limit=1)
+    found = {bool(row["error"]): row for row in read_rows(path)}
+    assert code == 1 and found[False]["frames"] == 8
+    assert found[True]["error"] == "the process that ran it died, or it took 1 s"
 
 
 def test_the_smoke_matrix_runs_whole_on_a_small_clip(tmp_path, capsys):
