@@ -1,0 +1,88 @@
+"""lrae-webrtc: a page that shows the codec beside H.264 in a network that the viewer breaks."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib.util
+from functools import partial
+
+from lrae.cli import Parser, format_address, parse_address, run_main
+from lrae.console import Display
+from lrae.errors import ConfigError
+from lrae.sender.source import parse_fps, parse_size
+from lrae.udp import on_signal, run_loop
+
+NEEDED = ("aiortc", "aiohttp")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Every option of the program."""
+    parser = Parser(
+        prog="lrae-webrtc",
+        description="Serves a page: a camera or clip through the codec, over a network with loss, beside H.264.",
+    )
+    add = parser.add_argument
+    add("--listen", default="127.0.0.1:8090", metavar="ADDRESS", help="PORT, HOST:PORT or [IPV6]:PORT (default 8090)")
+    add("--token", metavar="TOKEN", help="what viewers must put into the address; needed to listen beyond this machine")
+    add("--input", default="sample", help="what plays without a camera, as lrae-send takes it (default sample)")
+    add("--size", default="448x256", metavar="WxH", help="of the pictures (default 448x256)")
+    add("--fps", metavar="FPS", help="drop or repeat frames of the input (default: its own, at most 30)")
+    add("--model", default="m", help="name of shipped weights or a file (default m)")
+    add("--classifier", default="actions", metavar="NAME", help="shipped (actions), a file, or none (default actions)")
+    add("--seed", type=int, default=0, help="of the losses (default 0)")
+    add("--quiet", action="store_true", help="print nothing but errors")
+    return parser
+
+
+async def serve(args: argparse.Namespace) -> int:
+    """Puts the parts together and runs them until a signal; returns the exit code."""
+    from lrae.webrtc.access import Access
+    from lrae.webrtc.clip import Clip
+    from lrae.webrtc.gateway import Gateway
+    from lrae.webrtc.loop import Loop
+    from lrae.webrtc.server import make_app
+    from lrae.webrtc.server import serve as listen
+
+    address = parse_address(args.listen, allow_port_zero=True)
+    access, size = Access(address[0], args.token), parse_size(args.size)
+    if size[0] % 2 or size[1] % 2:
+        raise ConfigError(f"--size {args.size}: both sides must be even")
+    stop = asyncio.Event()
+    on_signal(stop.set)
+    fps, classifier = parse_fps(args.fps) if args.fps else None, None if args.classifier == "none" else args.classifier
+    gateway = Gateway(
+        lambda size, show: Clip(args.input, size, fps, show),
+        size,
+        partial(Loop, model=args.model, classifier=classifier, seed=args.seed),
+    )
+    try:
+        async with listen(make_app(gateway, access), address) as bound:
+            with Display(args.quiet) as display:
+                for line in invitation(bound, access):
+                    display.say(line)
+                await stop.wait()
+    finally:
+        await gateway.close()
+    return 0
+
+
+def invitation(bound: tuple[str, int], access) -> list[str]:
+    """Where the page is, a line each."""
+    host = "localhost" if bound[0] == "127.0.0.1" else bound[0]
+    page = f"http://{format_address((host, bound[1]))}/"
+    if access.token is None:
+        return [f"open {page}"]
+    return [f"open {page}?token={access.token}", f"watch only: {page}?view=1&token={access.view_token}"]
+
+
+def _main(argv: list[str] | None) -> int:
+    args = build_parser().parse_args(argv)
+    if not all(importlib.util.find_spec(name) for name in NEEDED):
+        raise ConfigError("lrae-webrtc needs aiortc and aiohttp: pip install 'lrae-vc[web]'")
+    return run_loop(serve(args))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point of lrae-webrtc; returns the exit code."""
+    return run_main(_main, argv)
