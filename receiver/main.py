@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib.util
 import ipaddress
 import math
+from typing import TYPE_CHECKING
 
 from lrae.cli import Parser, format_address, parse_address, run_main
 from lrae.codec.wire.keys import NoKey, read_key
@@ -18,6 +21,11 @@ from lrae.receiver.sink import KINDS
 from lrae.stats import StatsFile
 from lrae.udp import open_socket, run_loop
 
+if TYPE_CHECKING:
+    from lrae.receiver.broadcast.view import WebView
+
+WEB_NEEDS = ("aiortc", "aiohttp")
+
 
 def build_parser() -> argparse.ArgumentParser:
     """Every option of the program."""
@@ -25,6 +33,8 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--listen", default="127.0.0.1:8080", metavar="ADDRESS", help="PORT, HOST:PORT or [IPV6]:PORT")
     add("--output", action="append", metavar="OUT", help=f"{KINDS}; may be repeated (default null)")
+    add("--webrtc", metavar="ADDRESS", help="show it to browsers, too: PORT or HOST:PORT of the page")
+    add("--web-token", metavar="TOKEN", help="what browsers must put into the address; needed beyond this machine")
     add("--deadline", type=float, default=150, metavar="MS", help="wait so long for packets (default 150)")
     add("--model", help="name or file of weights (default: shipped ones that the sender names)")
     add("--device", default="auto", choices=("auto", "cpu", "cuda"), help="where to compute")
@@ -48,17 +58,42 @@ async def receive(args: argparse.Namespace) -> int:
         sock.close()
         raise ConfigError(f"{format_address(address)} is open to strangers: give --key FILE, or --insecure")
     classifier = None if args.classifier == "none" else args.classifier
-    player = Player(args.output or ["null"], args.model, args.device, classifier, args.labels)
+    view = make_view(args)
+    screens = [view] if view else []
+    player = Player(args.output or ["null"], args.model, args.device, classifier, args.labels, screens)
     with Display(args.quiet) as display:
         display.say(f"listening on {format_address(address)}")
         stats = StatsFile(args.stats)
         session = ReceiverSession(args.deadline / 1e3, keys)
         program = Program(session, player, args.deadline / 1e3, args.once, display, stats)
         try:
-            async with served(args.metrics, Metrics("receiver", program.collect)):
+            async with served(args.metrics, Metrics("receiver", program.collect)), shown(view, args, program, display):
                 return await program.run(sock)
         finally:
             stats.close()
+
+
+def make_view(args: argparse.Namespace) -> WebView | None:
+    """The page for browsers, if one is wanted. Raises ConfigError where its packages are missing."""
+    if not args.webrtc:
+        return None
+    if not all(importlib.util.find_spec(name) for name in WEB_NEEDS):
+        raise ConfigError("lrae-recv --webrtc needs aiortc and aiohttp: pip install 'lrae-vc[web]'")
+    from lrae.receiver.broadcast.view import WebView
+
+    return WebView(args.web_token)
+
+
+@contextlib.asynccontextmanager
+async def shown(view: WebView | None, args: argparse.Namespace, program: Program, display: Display):
+    """Serves the page while the context lasts. Raises ConfigError."""
+    if view is None:
+        yield
+        return
+    view.describe = program.describe
+    async with view.serve(parse_address(args.webrtc)) as bound:
+        display.say(f"open http://{format_address(bound)}/{'?token=TOKEN' if args.web_token else ''}")
+        yield
 
 
 def _main(argv: list[str] | None) -> int:
@@ -67,6 +102,8 @@ def _main(argv: list[str] | None) -> int:
         raise ConfigError(f"--deadline {args.deadline:g} is not 1 to 60000 milliseconds")
     if args.labels and args.classifier in (None, "none"):
         raise ConfigError("--labels needs a classifier: --classifier actions")
+    if args.web_token and not args.webrtc:
+        raise ConfigError("--web-token is for --webrtc")
     return run_loop(receive(args))
 
 

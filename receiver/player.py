@@ -13,7 +13,7 @@ from lrae.errors import ModelError, SinkError
 from lrae.receiver.draw import draw
 from lrae.receiver.jitter import ReadyFrame
 from lrae.receiver.mending import MendingDecoder
-from lrae.receiver.sink import VIDEO_SUFFIXES, Sink, check_sink, open_sink
+from lrae.receiver.sink import VIDEO_SUFFIXES, Screen, Sink, check_sink, open_sink
 
 DEFAULT_MODEL = "m"
 SMOOTH = 0.1  # per frame: how fast the time that decoding takes is followed
@@ -36,17 +36,24 @@ class Player:
     """outputs: texts for open_sink; opened with the first stream's format, they stay for the next ones.
 
     model: name or file of weights, None: whatever shipped weights the sender names. classifier: name or file, None:
-    no labels; drawn: write them into the picture of windows and video files (never into raw video).
+    no labels; drawn: write them into the picture of windows and video files (never into raw video). screens: more
+    outputs, open already; whoever made them closes them.
 
     prepare(), decode() and mend() belong to one thread, open(), show() and close() to one, which may be another.
     """
 
     def __init__(
-        self, outputs: Sequence[str], model: str | None, device: str, classifier: str | None = None, drawn: bool = False
+        self,
+        outputs: Sequence[str],
+        model: str | None,
+        device: str,
+        classifier: str | None = None,
+        drawn: bool = False,
+        screens: Sequence[Screen] = (),
     ) -> None:
         for text in outputs:
             check_sink(text)
-        self._outputs, self._model, self._device = outputs, model, device
+        self._outputs, self._model, self._device, self._screens = outputs, model, device, screens
         self._drawn = [drawn and (text == "window" or text.lower().endswith(VIDEO_SUFFIXES)) for text in outputs]
         self._labeller = None
         if classifier:
@@ -109,6 +116,8 @@ class Player:
         """Opens the outputs, unless they are. Raises SinkError."""
         if not self._sinks:
             self._sinks = [open_sink(text, video) for text in self._outputs]
+        for screen in self._screens:
+            screen.start(video)
 
     def show(self, shown: Shown) -> None:
         """Hands a frame to the outputs. Raises SinkError."""
@@ -116,6 +125,8 @@ class Player:
         picture, info = shown.decoded.frame, f"{shown.info} {told}".rstrip()
         for sink, drawn in zip(self._sinks, self._drawn, strict=True):
             sink.write(draw(picture, told) if drawn and told else picture, info)
+        for screen in self._screens:
+            screen.write(picture, info)
 
     @property
     def wanted(self) -> bool:

@@ -185,6 +185,10 @@ class Program:
             label_confidence=shown.confidence,
         )
 
+    def describe(self) -> str:
+        """How things stand, in one line."""
+        return self._line
+
     def collect(self, metrics: Metrics) -> None:
         """Brings the metrics up to date."""
         session, stats, now = self._session, self._session.stats, self._loop.time()

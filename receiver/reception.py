@@ -113,6 +113,10 @@ class Reception:
         self._fates.appendleft(used)
         self._feedback_at = now
 
+    def set_deadline(self, seconds: float) -> None:
+        """Frames not released yet have another deadline."""
+        self._buffer.deadline = seconds
+
     def mend(self, now: float) -> tuple[ReadyFrame, ...]:
         """Frames that were released incomplete, as they are now that more has come, by number."""
         return self._buffer.mend(now)

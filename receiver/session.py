@@ -147,6 +147,17 @@ class ReceiverSession:
         return self._events.popleft() if self._events else None
 
     @property
+    def deadline(self) -> float:
+        """Seconds, as in JitterBuffer; may be set at any time (a sender learns of it with its next stream)."""
+        return self._deadline
+
+    @deadline.setter
+    def deadline(self, seconds: float) -> None:
+        self._deadline = seconds
+        if self._media is not None:
+            self._media.set_deadline(seconds)
+
+    @property
     def streaming(self) -> bool:
         """A stream has been accepted and has not ended."""
         return self._media is not None

@@ -33,6 +33,14 @@ class Sink(Protocol):
         ...
 
 
+class Screen(Sink, Protocol):
+    """A sink that outlives streams and takes each in its own size."""
+
+    def start(self, video: VideoFormat) -> None:
+        """A stream begins: what the next frames look like."""
+        ...
+
+
 class NullSink:
     """Takes everything and keeps nothing."""
 

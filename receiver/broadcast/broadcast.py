@@ -16,18 +16,10 @@ class Broadcast:
     """Shows pictures to everyone whose offer it answers.
 
     size, fps: what to expect; a picture of another size starts a new encoding and is shown all the same. bitrate: at
-    most, bit/s. video: colour tags of the pictures. answer(), hang_up(), stats() and close() belong to one event loop,
-    show() to any thread.
+    most, bit/s. answer(), hang_up(), stats() and close() belong to one event loop, show() and expect() to any thread.
     """
 
-    def __init__(
-        self,
-        size: tuple[int, int],
-        fps: float,
-        bitrate: int = 6_000_000,
-        max_viewers: int = 16,
-        video: VideoFormat | None = None,
-    ) -> None:
+    def __init__(self, size: tuple[int, int], fps: float, bitrate: int = 6_000_000, max_viewers: int = 16) -> None:
         self.size, self.fps, self._max = size, fps, max_viewers
         self._viewers: dict[str, Viewer] = {}
         self._watches: dict[str, asyncio.Task[None]] = {}
@@ -36,11 +28,16 @@ class Broadcast:
         self._refused: Counter[int] = Counter()
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._worker = EncodeWorker(fps, bitrate, video, self._hand_over)
+        self._worker = EncodeWorker(fps, bitrate, self._hand_over)
 
     def show(self, frame: Frame, time: float) -> None:
         """The newest picture, captured at `time` (seconds, any origin). The frame must not be changed afterwards."""
         self._worker.show(frame, time)
+
+    def expect(self, video: VideoFormat) -> None:
+        """Another stream begins: its size, rate and colour tags. Viewers stay."""
+        self.size, self.fps = (video.width, video.height), float(video.fps)
+        self._worker.expect(video)
 
     async def answer(self, sdp: str) -> tuple[str, str]:
         """An offer's viewer id and answer. Raises OfferError, one line."""

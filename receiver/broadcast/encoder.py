@@ -41,7 +41,7 @@ class BrowserEncoder:
 
     def __init__(self, codec: str, size: tuple[int, int], fps: float, bitrate: int, video: VideoFormat | None) -> None:
         library, options = LIBRARIES[codec]
-        self.size, self._video = size, video
+        self._size, self._video = size, video
         context = av.CodecContext.create(library, "w")
         context.width, context.height = (side + side % 2 for side in size)
         context.pix_fmt = "yuv420p"
@@ -56,8 +56,12 @@ class BrowserEncoder:
         context.options = options | {"maxrate": str(bitrate), "bufsize": str(round(bitrate * BUFFER))}
         self._context = context
 
+    def fits(self, frame: Frame, video: VideoFormat | None) -> bool:
+        """False: such a picture needs another encoder."""
+        return (frame.size, video) == (self._size, self._video)
+
     def encode(self, frame: Frame, tick: int, key: bool) -> Picture | None:
-        """One frame of this encoder's size at a time in ticks of CLOCK, later than the one before."""
+        """One frame that fits, at a time in ticks of CLOCK, later than the one before."""
         picture = to_av(frame, self._video, even=True)
         picture.pts, picture.time_base = tick, Fraction(1, CLOCK)
         if key:

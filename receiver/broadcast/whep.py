@@ -15,6 +15,7 @@ from lrae.receiver.broadcast.offer import MAX_OFFER, OfferError
 SDP = "application/sdp"
 PATIENCE = 5.0  # seconds in which an offer must have arrived
 BURST, PER_SECOND = 10, 1.0  # offers from one address: at once, and on average
+RETRY_AFTER = "1"  # seconds
 MAX_ADDRESSES = 256  # that are remembered
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -46,13 +47,9 @@ def allowed(request: web.Request, token: str | None) -> bool:
 
 
 def same_origin(request: web.Request) -> bool:
-    """False for a request that a page of another site has made, which must not see what is shown on this machine.
-
-    Without a token the host must be an address or `localhost`: a foreign name that resolves to this machine (DNS
-    rebinding) would look like the same origin.
-    """
+    """False for a request that a page of another site has made."""
     origin = request.headers.get("Origin")
-    return origin is None or origin.partition("://")[2] == request.host
+    return origin is None or origin.partition("://")[2].lower() == request.host.lower()
 
 
 def refuse(status: int, text: str, **headers: str) -> web.Response:
@@ -62,24 +59,32 @@ def refuse(status: int, text: str, **headers: str) -> web.Response:
 
 
 def whep_routes(broadcast: Broadcast, token: str | None) -> list[web.RouteDef]:
-    """POST /whep, DELETE /whep/{id} and OPTIONS for both, for an aiohttp application."""
-    flood = Flood()
+    """POST /whep, DELETE /whep/{id} and OPTIONS for both, for an aiohttp application.
+
+    With a token, pages of other sites may look too (CORS), since they have to know it; without one they may not.
+    """
+    offers, guesses = Flood(), Flood()
+    crossing = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "Location"} if token else {}
 
     def guarded(handler: Handler) -> Handler:
         async def guard(request: web.Request) -> web.StreamResponse:
             if not allowed(request, token):
+                if not guesses.take(request.remote or "", time.monotonic()):
+                    return refuse(429, "too many wrong tokens", Retry_After=RETRY_AFTER)
                 return refuse(401, "a token is needed: Authorization: Bearer TOKEN", WWW_Authenticate="Bearer")
             if token is None and not same_origin(request):
-                return refuse(403, "pages of other sites may not look without a token")
-            return await handler(request)
+                return refuse(403, "pages of other sites may not look")
+            response = await handler(request)
+            response.headers.update(crossing)
+            return response
 
         return guard
 
     async def offer(request: web.Request) -> web.StreamResponse:
         if request.content_type != SDP:
             return refuse(415, f"the offer must be {SDP}", Accept_Post=SDP)
-        if not flood.take(request.remote or "", time.monotonic()):
-            return refuse(429, "too many offers", Retry_After=str(round(1 / PER_SECOND)))
+        if not offers.take(request.remote or "", time.monotonic()):
+            return refuse(429, "too many offers", Retry_After=RETRY_AFTER)
         try:
             viewer, answer = await broadcast.answer(await _body(request))
         except OfferError as error:
@@ -94,7 +99,11 @@ def whep_routes(broadcast: Broadcast, token: str | None) -> list[web.RouteDef]:
         return web.Response()
 
     async def options(request: web.Request) -> web.StreamResponse:
-        return web.Response(status=204, headers={"Accept-Post": SDP, "Allow": "POST, DELETE, OPTIONS"})
+        headers = {"Accept-Post": SDP, "Allow": "POST, DELETE, OPTIONS", **crossing}
+        if crossing:
+            headers["Access-Control-Allow-Methods"] = "POST, DELETE"
+            headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type"
+        return web.Response(status=204, headers=headers)
 
     return [
         web.post("/whep", guarded(offer)),

@@ -24,15 +24,13 @@ class EncodeWorker:
     nothing more is encoded, so that a slow taker lowers the frame rate and not the liveliness.
     """
 
-    def __init__(
-        self, fps: float, bitrate: int, video: VideoFormat | None, deliver: Callable[[dict[str, Picture]], None]
-    ) -> None:
-        self._fps, self._bitrate, self._video, self._deliver = fps, bitrate, video, deliver
+    def __init__(self, fps: float, bitrate: int, deliver: Callable[[dict[str, Picture]], None]) -> None:
+        self._fps, self._bitrate, self._deliver = fps, bitrate, deliver
+        self._video: VideoFormat | None = None
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
         self._newest: tuple[Frame, float, float] | None = None  # frame, its time, when it came
-        self._fresh = self._taken = True
-        self._fresh = False
+        self._fresh, self._taken = False, True  # the newest one was not encoded yet; the last one is on its way
         self._closed = False
         self._codecs: frozenset[str] = frozenset()
         self._keys: set[str] = set()  # codecs that a key frame is wanted in
@@ -49,6 +47,11 @@ class EncodeWorker:
             self.counts["newer"] += self._fresh and bool(self._codecs)
             self._newest, self._fresh = (frame, time_, time.monotonic()), True
             self._wake.notify_all()
+
+    def expect(self, video: VideoFormat) -> None:
+        """What the next pictures look like."""
+        with self._wake:
+            self._fps, self._video = float(video.fps), video
 
     def want(self, codecs: frozenset[str]) -> None:
         """The codecs that somebody looks at from now on; none: nothing is encoded."""
@@ -114,12 +117,12 @@ class EncodeWorker:
         ticks = Ticks()
         while (todo := self._next()) is not None:
             frame, at, codecs, keys = todo
-            tick = ticks(at, time.monotonic())
+            tick, video = ticks(at, time.monotonic()), self._video
             pictures = {}
             for codec in codecs:
                 try:
-                    if codec not in encoders or encoders[codec].size != frame.size:
-                        encoders[codec] = BrowserEncoder(codec, frame.size, self._fps, self._bitrate, self._video)
+                    if codec not in encoders or not encoders[codec].fits(frame, video):
+                        encoders[codec] = BrowserEncoder(codec, frame.size, self._fps, self._bitrate, video)
                     picture = encoders[codec].encode(frame, tick, codec in keys)
                 except (av.FFmpegError, ValueError):  # a size that the codec does not take, no memory
                     encoders.pop(codec, None)
