@@ -20,9 +20,9 @@ def make_encoder(
     return ConventionalEncoder(name, video, bitrate, room, refresh)
 
 
-def make_decoder(name: str, video: VideoFormat) -> ConventionalDecoder:
-    """The decoder of a name in NAMES. Raises ConfigError."""
-    return ConventionalDecoder(name, video)
+def make_decoder(name: str, video: VideoFormat, conceal: bool = True) -> ConventionalDecoder:
+    """The decoder of a name in NAMES; arguments as of ConventionalDecoder. Raises ConfigError."""
+    return ConventionalDecoder(name, video, conceal)
 
 
 __all__ = ["NAMES", "Coded", "ConventionalDecoder", "ConventionalEncoder", "make_decoder", "make_encoder", "model_hash"]

@@ -24,14 +24,16 @@ class ConventionalDecoder:
 
     A damaged frame is what libav's error concealment makes of it (h264), and later ones are predicted from that. The
     other codecs' decoders have none: the picture freezes until a keyframe has arrived whole. Before the first one it
-    is grey. DecodedFrame.used: the packets that arrived, so that the sender can tell what is missing; fewer where they
+    is grey. conceal: False: h264 freezes, too, as in browsers, which hand a decoder whole frames only.
+    DecodedFrame.used: the packets that arrived, so that the sender can tell what is missing; fewer where they
     contradict each other or libav refuses the frame. complete: the frame has been decoded from all of its packets.
     """
 
     sequential = True
 
-    def __init__(self, name: str, video: VideoFormat) -> None:
+    def __init__(self, name: str, video: VideoFormat, conceal: bool = True) -> None:
         self._codec = find(name)
+        self._conceals = conceal and self._codec.conceals
         self.format = video
         self.model_hash = model_hash(name)
         self._even = video.width + video.width % 2, video.height + video.height % 2
@@ -62,7 +64,7 @@ class ConventionalDecoder:
 
     def _take_part(self, header: FrameHeader | None, payloads: Mapping[int, bytes]) -> None:
         """A damaged frame: conceals it, or freezes the picture."""
-        if not self._codec.conceals:
+        if not self._conceals:
             self._synchronous = False
         elif header is not None and (self._synchronous or header.intra):
             data, _ = unpack(payloads)
@@ -79,7 +81,7 @@ class ConventionalDecoder:
         if not (self._synchronous or header.intra):
             return used, False
         if not self._show(data):
-            self._synchronous &= self._codec.conceals
+            self._synchronous &= self._conceals
             return frozenset(), False
         return used, True
 
