@@ -67,9 +67,10 @@ class Broadcast:
         return True
 
     def stats(self) -> dict:
-        """JSON-ready. viewers: who are sent pictures; connecting; queue_ms: the longest time of the last pictures
-        between show() and the way out; frames, keys, bytes: encoded; drops: pictures not encoded (newer), not sent
-        (behind, waiting) and not encodable (failed); ends: viewers by what ended them; refused: offers by HTTP status.
+        """JSON-ready. viewers: who are sent pictures; codecs: the same by codec; connecting: who are not yet; queue_ms:
+        the longest time of the last pictures between show() and the way out; frames, keys, bytes: encoded; drops:
+        pictures not encoded (newer), not encodable (failed), not sent (behind, waiting); ends: viewers by what ended
+        them; refused: offers by HTTP status.
         """
         live = [v for v in self._viewers.values() if v.live]
         counts = self._worker.counts
@@ -78,6 +79,7 @@ class Broadcast:
             drops += viewer.drops
         return {
             "viewers": len(live),
+            "codecs": dict(Counter(v.codec for v in live)),
             "connecting": sum(v.connecting for v in self._viewers.values()),
             "queue_ms": 1e3 * self._worker.age,
             "frames": counts["frames"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import Counter, deque
@@ -14,6 +15,7 @@ from lrae.receiver.broadcast.clock import Ticks
 from lrae.receiver.broadcast.encoder import BrowserEncoder, Picture
 
 KEY_EVERY = 0.4  # seconds between key frames, whoever asks: each costs as much as ten other frames
+STILL_EVERY = 0.5  # seconds after which a picture that stays is encoded again: who has missed it sees it then
 RECENT = 30  # frames whose age in the queue is looked at
 
 
@@ -34,7 +36,7 @@ class EncodeWorker:
         self._closed = False
         self._codecs: frozenset[str] = frozenset()
         self._keys: set[str] = set()  # codecs that a key frame is wanted in
-        self._next_key = 0.0
+        self._next_key = self._next_still = 0.0
         self._ages: deque[float] = deque(maxlen=RECENT)
         self._since = 0.0
         self.counts: Counter[str] = Counter()  # frames, keys, bytes, newer (pictures that a newer one replaced), failed
@@ -96,21 +98,27 @@ class EncodeWorker:
         """Waits for something to do: frame, time, codecs, those that get a key frame; None at the end."""
         with self._wake:
             while not self._closed:
-                now = time.monotonic()
-                due = bool(self._keys) and now >= self._next_key
-                if self._codecs and self._newest and self._taken and (self._fresh or due):
-                    frame, at, came = self._newest
-                    keys = frozenset(self._keys) if due else frozenset()
-                    if due:
-                        self._keys.clear()
-                        self._next_key = now + KEY_EVERY
-                    if not self._fresh:  # the last picture once more, for who has just come
-                        at, came = at + now - came, now
-                    self._since, self._fresh, self._taken = came, False, False
-                    return frame, at, self._codecs, keys
-                waiting_for_key = self._keys and self._codecs and self._newest and self._taken
-                self._wake.wait(self._next_key - now if waiting_for_key else None)
+                now, wait = time.monotonic(), None
+                if self._codecs and self._newest and self._taken:
+                    due = bool(self._keys) and now >= self._next_key
+                    if self._fresh or due or now >= self._next_still:
+                        return self._take(now, due)
+                    wait = min(self._next_still, self._next_key if self._keys else math.inf) - now
+                self._wake.wait(wait)
         return None
+
+    def _take(self, now: float, key: bool) -> tuple[Frame, float, frozenset[str], frozenset[str]]:
+        """The newest picture, with its time moved on if it was taken before; with the lock held."""
+        frame, at, came = self._newest
+        keys = frozenset(self._keys) if key else frozenset()
+        if key:
+            self._keys.clear()
+            self._next_key = now + KEY_EVERY
+        if not self._fresh:
+            at, came = at + now - came, now
+        self._since, self._next_still = came, now + STILL_EVERY
+        self._fresh = self._taken = False
+        return frame, at, self._codecs, keys
 
     def _work(self) -> None:
         encoders: dict[str, BrowserEncoder] = {}
