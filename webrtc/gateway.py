@@ -23,7 +23,7 @@ from lrae.webrtc.situation import PRESETS, Situation, parse
 IDLE = 5.0  # seconds after the last page or viewer has gone until the source stands still
 WATCH = 1.0  # seconds between looks at who is there
 MAX_DROP = 5.0  # seconds that one press of the button can drop
-CAMERA_BITRATE = 6_000_000  # of the video to viewers, bit/s
+VIDEO_BITRATE = 6_000_000  # of the video to viewers, bit/s
 
 
 class Gateway:
@@ -38,7 +38,7 @@ class Gateway:
         self.clip = clip(size, self._from_clip)
         self.fps = float(self.clip.fps)
         width, height = size
-        self.broadcast = Broadcast((3 * width, height), self.fps, CAMERA_BITRATE)
+        self.broadcast = Broadcast((3 * width, height), self.fps, VIDEO_BITRATE)
         self.hub = Hub(self._hello, self._control)
         self.camera = Camera(size, self._from_camera, self._camera_gone)
         self.loop = make_loop(size, self.fps, self.situation, self._pictures, self._stats)
@@ -74,7 +74,12 @@ class Gateway:
     def _source(self) -> str:
         return "camera" if self._wants_camera else "sample"
 
+    def _problem(self) -> str:
+        """Why something has stopped for good, "" if nothing has."""
+        return self.clip.problem or getattr(self.loop, "problem", "")
+
     def _hello(self, page: Page) -> dict:
+        self.clip.play(True)  # at once; the watch below only looks now and then
         return {
             "id": page.id,
             "role": page.role,
@@ -83,7 +88,7 @@ class Gateway:
             "fps": self.fps,
             "source": self._source(),
             "input": self.clip.name,
-            "problem": self.clip.problem,
+            "problem": self._problem(),
             "situation": asdict(self.situation),
             "presets": {name: asdict(preset) for name, preset in PRESETS.items()},
         }
@@ -128,9 +133,12 @@ class Gateway:
             self.hub.tell({"error": "The camera has gone; the sample clip plays."})
 
     async def _watch_viewers(self) -> None:
-        """The source plays while anybody is there: an idle server computes nothing."""
-        last = -math.inf
+        """The source plays while anybody is there: an idle server computes nothing. What has stopped is told once."""
+        last, told = -math.inf, ""
         while True:
+            if (problem := self._problem()) != told:
+                self.hub.tell({"problem": problem})
+                told = problem
             if len(self.hub) or self.broadcast.stats()["viewers"]:
                 last = time.monotonic()
             self.clip.play(time.monotonic() - last < IDLE)

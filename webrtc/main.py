@@ -29,7 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--size", default="448x256", metavar="WxH", help="of the pictures (default 448x256)")
     add("--fps", metavar="FPS", help="drop or repeat frames of the input (default: its own, at most 30)")
     add("--model", default="m", help="name of shipped weights or a file (default m)")
-    add("--classifier", default="actions", metavar="NAME", help="shipped (actions), a file, or none (default actions)")
+    add("--device", default="auto", choices=("auto", "cpu", "cuda"), help="where to compute")
     add("--seed", type=int, default=0, help="of the losses (default 0)")
     add("--quiet", action="store_true", help="print nothing but errors")
     return parser
@@ -40,7 +40,7 @@ async def serve(args: argparse.Namespace) -> int:
     from lrae.webrtc.access import Access
     from lrae.webrtc.clip import Clip
     from lrae.webrtc.gateway import Gateway
-    from lrae.webrtc.loop import Loop
+    from lrae.webrtc.loop import Loop, make_ends
     from lrae.webrtc.server import make_app
     from lrae.webrtc.server import serve as listen
 
@@ -50,11 +50,11 @@ async def serve(args: argparse.Namespace) -> int:
         raise ConfigError(f"--size {args.size}: both sides must be even")
     stop = asyncio.Event()
     on_signal(stop.set)
-    fps, classifier = parse_fps(args.fps) if args.fps else None, None if args.classifier == "none" else args.classifier
+    fps = parse_fps(args.fps) if args.fps else None
     gateway = Gateway(
         lambda size, show: Clip(args.input, size, fps, show),
         size,
-        partial(Loop, model=args.model, classifier=classifier, seed=args.seed),
+        partial(Loop, seed=args.seed, ends=partial(make_ends, model=args.model, device=args.device)),
     )
     try:
         async with listen(make_app(gateway, access), address) as bound:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import threading
 from dataclasses import asdict, dataclass
@@ -9,6 +10,8 @@ from dataclasses import asdict, dataclass
 import pytest
 
 from lrae.codec.types import Frame
+from lrae.codec.y4m import frame_bytes, header
+from lrae.sender.source import open_source
 
 KINDS = ("media", "side", "parity", "retransmit", "headers", "feedback")
 PACKETS = {"lrae": 8, "h264": 6}
@@ -91,3 +94,12 @@ class FakeLoop:
 @pytest.fixture
 def fake_loop():
     return FakeLoop
+
+
+@pytest.fixture(scope="session")
+def clip_file(tmp_path_factory):
+    """The name of a small clip, 128x72 at 30 frames a second."""
+    path = tmp_path_factory.mktemp("clips") / "clip.y4m"
+    source = open_source("synthetic:128x72@30x30")
+    path.write_bytes(header(source.format) + b"".join(map(frame_bytes, itertools.islice(source, 30))))
+    return str(path)

@@ -4,8 +4,10 @@ import { Sheet, colour } from "./canvas.js";
 
 export const SECONDS = 20; // on every time axis
 const LEFT = 34; // pixels for the numbers
+const LANES_LEFT = 44; // pixels for the names of lanes
 const BOTTOM = 14; // pixels for the seconds
 const TOP = 6;
+const GAP = 2; // seconds without a word that break a line
 const STATES = ["whole", "partial", "extrapolated", "frozen"];
 
 // A round step that cuts a range into two to five parts.
@@ -30,14 +32,14 @@ function axes({ context, width, height }, now, low, high) {
     context.textAlign = "right";
     context.fillText(String(Math.round(value * 100) / 100), LEFT - 5, y(value));
   }
-  seconds({ context, width, height });
+  seconds({ context, width, height }, LEFT);
   return { x, y };
 }
 
-function seconds({ context, width, height }) {
+function seconds({ context, width, height }, left) {
   context.fillStyle = colour("soft");
   context.textAlign = "left";
-  context.fillText(`−${SECONDS} s`, LEFT, height - 5);
+  context.fillText(`−${SECONDS} s`, left, height - 5);
   context.textAlign = "right";
   context.fillText("now", width - 2, height - 5);
 }
@@ -68,7 +70,7 @@ export class LineChart {
       let drawing = false;
       history.forEach(({ time }, j) => {
         const value = all[i][j];
-        const broken = !Number.isFinite(value) || (j && time - history[j - 1].time > 1);
+        const broken = !Number.isFinite(value) || (j && time - history[j - 1].time > GAP);
         if (!Number.isFinite(value)) drawing = false;
         else if (drawing && !broken) context.lineTo(x(time), y(value));
         else {
@@ -122,13 +124,13 @@ export class LaneChart {
     const sheet = this.sheet.begin();
     if (!sheet) return;
     const { context, width, height } = sheet;
-    const x = (time) => LEFT + 8 + ((time - now + SECONDS) / SECONDS) * (width - LEFT - 10);
+    const x = (time) => LANES_LEFT + ((time - now + SECONDS) / SECONDS) * (width - LANES_LEFT - 2);
     const each = (height - BOTTOM - TOP) / this.lanes.length;
     this.lanes.forEach(({ title, state }, lane) => {
       const top = TOP + lane * each;
       context.fillStyle = colour("soft");
       context.textAlign = "right";
-      context.fillText(title, LEFT + 4, top + each / 2);
+      context.fillText(title, LANES_LEFT - 6, top + each / 2);
       history.forEach((s, j) => {
         const word = state(s);
         if (!STATES.includes(word)) return;
@@ -139,6 +141,6 @@ export class LaneChart {
         context.fillRect(x(s.time), top + each - 4 - part, x(end) - x(s.time) + 0.6, part);
       });
     });
-    seconds({ context, width, height });
+    seconds({ context, width, height }, LANES_LEFT);
   }
 }

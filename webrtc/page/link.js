@@ -8,7 +8,7 @@ const LONGEST_WAIT = 5000;
 const SILENCE = 15000; // ms without a word after which a connection counts as dead
 
 export class Link {
-  // on: { hello, stats, error } called with what the server says; open(boolean) with every change
+  // on: { hello, stats, error, problem } called with what the server says; open(boolean) with every change
   constructor(on) {
     this.on = on;
     this.wait = FIRST_WAIT;
@@ -32,7 +32,7 @@ export class Link {
     socket.onmessage = ({ data }) => {
       this.watch(socket);
       const message = JSON.parse(data);
-      for (const kind of ["hello", "stats", "error"]) if (kind in message) this.on[kind](message[kind]);
+      for (const kind of ["hello", "stats", "error", "problem"]) if (kind in message) this.on[kind](message[kind]);
       if ("hello" in message) {
         this.wait = FIRST_WAIT;
         clear("link");

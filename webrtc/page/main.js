@@ -18,7 +18,7 @@ function start() {
   let hello = null;
   let first = true;
 
-  const link = new Link({
+  const handlers = {
     hello(message) {
       hello = message;
       document.body.dataset.role = message.role;
@@ -26,8 +26,7 @@ function start() {
       situation.start(message);
       if (first && message.role === "control" && Object.keys(asked).length) situation.change(asked);
       first = false;
-      if (message.problem) say("input", `The clip has stopped: ${message.problem}`, { kind: "problem", seconds: 0 });
-      else clear("input");
+      handlers.problem(message.problem);
       if (camera.on) link.send({ source: "camera" });
     },
     stats(message) {
@@ -35,19 +34,24 @@ function start() {
       situation.adopt(message.situation);
     },
     error: (text) => say("server", text, { kind: "problem" }),
+    problem(text) {
+      if (text) say("problem", `Something has stopped: ${text}`, { kind: "problem", seconds: 0 });
+      else clear("problem");
+    },
     open(up) {
       $("link").textContent = up ? "live" : "no server";
       $("link").dataset.state = up ? "live" : "gone";
       if (up) watch.start();
       else watch.stop();
     },
-  });
+  };
   const situation = new Situation((fields) => link.send({ set: fields }));
   const camera = new Camera((on) => {
     link.send({ source: on ? "camera" : "sample" });
     $("camera").textContent = on ? "Back to the clip" : "Use my camera";
     if (on) clear("camera");
   });
+  const link = new Link(handlers);
 
   const drop = () => {
     if (document.body.dataset.role !== "control" || !link.open || $("drop").dataset.dropping) return;

@@ -66,8 +66,7 @@ export class View {
 
   // The viewer drops everything for so many seconds, from now.
   dropping(seconds) {
-    const last = this.history.at(-1);
-    if (last) this.drop = { from: last.time, until: last.time + seconds, seen: {}, back: {} };
+    this.drop = { until: performance.now() + 1000 * seconds, seen: {}, back: {} };
   }
 
   stats(stats) {
@@ -122,13 +121,14 @@ export class View {
   // How long each leg takes to come back after the button.
   follow(stats) {
     const { drop } = this;
+    const now = performance.now();
     if (!drop || drop.done) return;
     for (const leg of LEGS) {
       const good = ["whole", "partial"].includes(stats.state?.[leg]);
       if (!good) drop.seen[leg] = true;
-      if (good && drop.seen[leg] && stats.time >= drop.until) drop.back[leg] ??= Math.round(1000 * (stats.time - drop.until));
+      if (good && drop.seen[leg] && now >= drop.until) drop.back[leg] ??= Math.round(now - drop.until);
     }
-    drop.done = LEGS.every((leg) => leg in drop.back) || stats.time > drop.until + 10;
+    drop.done = LEGS.every((leg) => leg in drop.back) || now > drop.until + 10000;
   }
 
   draw(stats) {
@@ -139,15 +139,17 @@ export class View {
     this.rates.forEach((chart) => chart.draw(history, now, high));
     this.mosaics.forEach((mosaic) => mosaic.draw());
     LEGS.forEach((leg) => {
-      const all = KINDS.reduce((sum, kind) => sum + (stats.kbps?.[leg]?.[kind] || 0), 0);
+      // feedback goes the other way, and is not part of the rate
+      const all = KINDS.reduce((sum, kind) => sum + (kind === "feedback" ? 0 : stats.kbps?.[leg]?.[kind] || 0), 0);
       put(`rate-${leg}-text`, `${Math.round(all)} in all`);
     });
     pair("psnr-text", (leg) => number(stats.psnr?.[leg], 1));
     pair("ssim-text", (leg) => number(stats.ssim?.[leg], 1));
     pair("delay-text", (leg) => number(stats.delay_ms?.[leg]));
-    const { back } = this.drop ?? {};
-    if (back && Object.keys(back).length) pair("stall-text", (leg) => (leg in back ? `back after ${back[leg]} ms` : "not back yet"));
-    else pair("stall-text", (leg) => `${number(stats.stalls?.[leg])} so far`);
+    const { back, seen } = this.drop ?? {};
+    if (back && (this.drop.done || Object.keys(back).length)) {
+      pair("stall-text", (leg) => (leg in back ? `back after ${back[leg]} ms` : seen[leg] ? "not back yet" : "never away"));
+    } else pair("stall-text", (leg) => `${number(stats.stalls?.[leg])} so far`);
   }
 }
 
