@@ -141,9 +141,9 @@ class JitterBuffer:
             frame = self._pending[number] = self._open(number, packet, now, counter)
         elif frame.header != packet.header:
             return "contradiction"
-        if packet.index in frame.payloads:
+        if all(index in frame.payloads for index, _ in packet.payloads):
             return "duplicate"
-        frame.payloads[packet.index] = packet.payload
+        frame.payloads = {**dict(packet.payloads), **frame.payloads}
         frame.wait = max(frame.wait, packet.wait_seconds)
         frame.cut = packet.index + 1 if packet.last else frame.cut
         if self._in_order(frame, counter):
@@ -263,12 +263,12 @@ class JitterBuffer:
             return "late"
         if frame.header not in (None, packet.header):
             return "contradiction"
-        if packet.index in frame.payloads:
+        if all(index in frame.payloads for index, _ in packet.payloads):
             return "duplicate"
         self._learn_reorder(frame, now, counter)
         if number >= self.next - MENDABLE and now - frame.released <= MEND_WITHIN:
             frame.header = packet.header
-            frame.payloads = {**frame.payloads, packet.index: packet.payload}  # what was handed out stays as it is
+            frame.payloads = {**dict(packet.payloads), **frame.payloads}  # what was handed out stays as it is
             self._mended[number] = now
         return "late"
 
