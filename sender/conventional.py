@@ -20,10 +20,9 @@ REOPEN_EVERY = 2.0  # seconds at least between keyframes that another rate cause
 REOPEN_AT = 0.15  # a wanted rate that differs by this share is worth a keyframe,
 REOPEN_KEYFRAME_AT = 0.03  # and by this share where a keyframe is due anyway
 REPAY_SECONDS = 2.0  # a debt of bits is paid back in about this time
-REPAY_MOST = 0.25  # the rate falls, or rises, by at most this share for it,
-SPEND_MOST = 0.07  # and rises by at most this share where it cannot fall again without a keyframe
+REPAY_MOST = {False: 0.25, True: 0.07}  # the rate falls or rises by this share at most; True: where it costs a keyframe
 CREDIT_SECONDS = 0.4  # bits saved beyond this are forgotten
-SKIP_SECONDS = {False: 1.0, True: 0.5}  # a debt beyond this: the frame is skipped
+SKIP_SECONDS = 1.0  # a debt beyond this: the frame is skipped
 MAX_QUEUE = 0.25  # seconds that packets may wait to leave; beyond that a frame is skipped
 MAX_INTERVAL = 0.5  # seconds; a longer pause between frames saves up no more bits
 SMOOTH = 0.05  # per frame: how fast the share of packet headers is followed
@@ -70,7 +69,7 @@ class ConventionalFrameEncoder:
         self._debt = max(self._debt + news.excess - target * self._interval, -target * CREDIT_SECONDS)
         self._hear(news)
         keyframe = self._wants_keyframe(news)
-        if not keyframe and (news.queue > MAX_QUEUE or self._debt > target * SKIP_SECONDS[self._encoder.reopens]):
+        if not keyframe and (news.queue > MAX_QUEUE or self._debt > target * SKIP_SECONDS):
             self.skipped += 1
             return None
         self._set_rate(target, keyframe)
@@ -111,8 +110,8 @@ class ConventionalFrameEncoder:
             follow = min(1.0, self._interval / (RISE if media > self._lasting else FALL)) if self._lasting else 1.0
             self._lasting += follow * (media - self._lasting)
             media = self._lasting
-        most = SPEND_MOST if encoder.reopens else REPAY_MOST
-        rate = media * (1 - min(REPAY_MOST, max(-most, self._debt / (target * REPAY_SECONDS))))
+        most = REPAY_MOST[encoder.reopens]
+        rate = media * (1 - min(most, max(-most, self._debt / (target * REPAY_SECONDS))))
         if encoder.reopens:
             off = media / encoder.bitrate - 1
             at_once = off < -REOPEN_AT or (off > REOPEN_AT and self._debt <= 0)

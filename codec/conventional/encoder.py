@@ -34,12 +34,18 @@ class Coded:
         return b"".join(self.units)
 
 
+def another(bitrate: float, before: float) -> float | None:
+    """The rate in bit/s that an encoder at `before` is set to when it is told `bitrate`; None: it stays as it is."""
+    bitrate = max(LEAST_BITRATE, bitrate)
+    return None if abs(bitrate - before) < SAME * before else bitrate
+
+
 class ConventionalEncoder:
     """encode(frame) -> Coded. The first frame is a keyframe, and after it those that are asked for.
 
     video: the frames; odd sizes are padded. bitrate: bit/s of coded frames, without packet headers. room: bytes of a
     packet that a slice has to fit in. refresh: frames in which every part of the picture is coded without prediction
-    once, column by column (x264's intra-refresh; h264 only), None: never. Raises ConfigError.
+    once, column by column (x264's intra-refresh; h264 only), None: as the codec has it. Raises ConfigError.
     """
 
     def __init__(
@@ -50,7 +56,7 @@ class ConventionalEncoder:
             raise ConfigError(f"{name}: intra refresh needs a decoder that goes on after a loss: only h264 has one")
         self.name, self.format = name, video
         self.reopened = 0
-        self._slice, self._refresh = max(200, room - PARAMETER_SETS), refresh
+        self._slice, self._refresh = max(200, room - PARAMETER_SETS), refresh or self._codec.refresh
         self._time: float | None = None
         self._ticks = 0
         self._open(max(LEAST_BITRATE, bitrate))
@@ -62,10 +68,9 @@ class ConventionalEncoder:
 
     @bitrate.setter
     def bitrate(self, bitrate: float) -> None:
-        bitrate = max(LEAST_BITRATE, bitrate)
-        if abs(bitrate - self._bitrate) < SAME * self._bitrate:
+        if (changed := another(bitrate, self._bitrate)) is None:
             return
-        self._bitrate = bitrate
+        self._bitrate = bitrate = changed
         if self._codec.rate_change is RateChange.LIVE:
             self._context.bit_rate = round(bitrate)
         elif self._codec.rate_change is RateChange.REOPEN:
@@ -92,7 +97,7 @@ class ConventionalEncoder:
         if len(packets) != 1:
             raise RuntimeError(f"{self._codec.encoder} made {len(packets)} packets of one frame")
         data = bytes(packets[0])
-        if self.name == "h264":
+        if self._codec.encoder == "libx264":
             units = [unit for unit in split_units(data) if not is_banner(unit)]
             return Coded(tuple(units), any(map(is_idr, units)))
         return Coded((data,), packets[0].is_keyframe)

@@ -4,7 +4,7 @@
     then          whole units one after the other, or a piece of one
 
 A unit is what decodes or is lost as a whole: a NAL unit with its start code, or a whole frame where the codec has no
-such units. Small units share a packet, larger ones than a packet are cut.
+such units. Small units share a packet, larger ones than a packet are cut into packets of about equal size.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ def pack(units: Sequence[bytes], room: int) -> list[bytes]:
         if 1 + len(unit) <= room:
             shared += unit
             continue
-        pieces = [unit[at : at + room - 1] for at in range(0, len(unit), room - 1)]
+        count = -(-len(unit) // (room - 1))
+        size = -(-len(unit) // count)  # about equal: a parity packet is as long as the longest one it covers
+        pieces = [unit[at : at + size] for at in range(0, len(unit), size)]
         last = len(pieces) - 1
         packets += [bytes([BEGINS * (i == 0) | ENDS * (i == last)]) + piece for i, piece in enumerate(pieces)]
     if shared:

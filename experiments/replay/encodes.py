@@ -19,7 +19,7 @@ import msgpack
 
 from lrae.codec import conventional
 from lrae.codec.conventional import Coded, ConventionalEncoder
-from lrae.codec.conventional.encoder import LEAST_BITRATE, SAME
+from lrae.codec.conventional.encoder import LEAST_BITRATE, another
 from lrae.codec.conventional.settings import RateChange, find
 from lrae.codec.types import Frame, VideoFormat
 
@@ -92,6 +92,7 @@ class CachedEncoder:
         codec = find(name)
         self.format, self.encoded = video, 0
         self.reopens = codec.rate_change is RateChange.REOPEN
+        refresh = refresh or codec.refresh
         self.refreshes = refresh is not None
         self._bitrate = max(LEAST_BITRATE, bitrate)
         self._encodes = encodes
@@ -109,12 +110,11 @@ class CachedEncoder:
 
     @bitrate.setter
     def bitrate(self, bitrate: float) -> None:
-        bitrate = max(LEAST_BITRATE, bitrate)
-        if abs(bitrate - self._bitrate) < SAME * self._bitrate:
+        if (changed := another(bitrate, self._bitrate)) is None:
             return
-        self._bitrate = bitrate
-        self._history.update(f"rate {bitrate!r}".encode())
-        self._past.append(lambda encoder: setattr(encoder, "bitrate", bitrate))
+        self._bitrate = changed
+        self._history.update(f"rate {changed!r}".encode())
+        self._past.append(lambda encoder: setattr(encoder, "bitrate", changed))
 
     def encode(self, frame: Frame, keyframe: bool = False) -> Coded:
         """The next frame; its time has to rise."""

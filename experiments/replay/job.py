@@ -23,10 +23,11 @@ from lrae.experiments.replay.charge import Charge
 from lrae.experiments.replay.encodes import CachedEncoder, Encodes
 from lrae.experiments.replay.footage import Footage, load
 from lrae.experiments.stream import LRAE, Network, Setup, play, viewing_delay
-from lrae.experiments.viewing import view
+from lrae.experiments.viewing import bits_by_kind, view
 from lrae.experiments.virtual import Outcome
 from lrae.version import VERSION
 
+RETELLS = 2  # times that a run is done again for equal bits
 TRACES = ("trace", "timed", "alphartc", "mahimahi", "raca")  # what a loss or rate begins with that is read from a file
 
 
@@ -49,19 +50,22 @@ class Condition:
 
 @dataclass(frozen=True)
 class Job:
-    """A run. model: weights, of lrae; measures: of QUALITY; traces: folder of loss and rate traces."""
+    """A run. model: weights, of lrae; measures: of QUALITY; traces: folder of loss and rate traces. equal_bits: share
+    by which all datagrams may miss the bitrate before the run is done again with another; 0: never."""
 
     footage: Footage
     condition: Condition
     model: str
     measures: tuple[str, ...]
     traces: str
+    equal_bits: float = 0.0
 
     @cached_property
     def run(self) -> str:
         """16 hex digits that depend on what the run is, not on where its files lie."""
         clip = self.footage
         parts = [clip.name, clip.digest, clip.fit, clip.seconds, asdict(self.condition), self.model, self.measures]
+        parts += [self.equal_bits] if self.equal_bits else []
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
     def to_json(self) -> str:
@@ -76,9 +80,19 @@ class Job:
             clip = value["footage"]
             footage = Footage(**clip | {"fit": clip["fit"] and tuple(clip["fit"])})
             condition, measures = Condition(**value["condition"]), tuple(value["measures"])
-            return cls(footage, condition, value["model"], measures, value["traces"])
+            return cls(footage, condition, value["model"], measures, value["traces"], value["equal_bits"])
         except (ValueError, TypeError, KeyError):
             raise ConfigError(f"not a run of lrae-replay: {line[:60]!r}") from None
+
+
+@dataclass(frozen=True)
+class Played:
+    """What happened. delay: viewing delay in seconds. told: bit/s that the session was to keep, None: adaptive."""
+
+    clip: Clip
+    outcome: Outcome
+    delay: float
+    told: float | None
 
 
 @dataclass(frozen=True)
@@ -102,10 +116,10 @@ def run_job(job: Job, charge: Charge, cache_folder: str | None = None, frames_lo
     """
     start, row, lines = time.monotonic(), known_before(job), None
     try:
-        clip, outcome, delay = play_job(job, charge, cache_folder)
-        row |= known_of_clip(clip) | charged(job, charge)
-        viewing, instants = view(clip, outcome, delay, job.measures)
-        row |= asdict(viewing)
+        played = play_job(job, charge, cache_folder)
+        row |= known_of_clip(played.clip) | charged(job, charge)
+        viewing, instants = view(played.clip, played.outcome, played.delay, job.measures)
+        row |= asdict(viewing) | {"told_kbps": None if played.told is None else played.told / 1e3}
         if frames_log:
             lines = "".join(json.dumps(asdict(instant)) + "\n" for instant in instants)
     except Exception as error:  # whatever it is: it must not cost the other runs
@@ -113,26 +127,46 @@ def run_job(job: Job, charge: Charge, cache_folder: str | None = None, frames_lo
     return Finished(row | provenance(time.monotonic() - start), lines)
 
 
-def play_job(job: Job, charge: Charge, cache_folder: str | None = None) -> tuple[Clip, Outcome, float]:
-    """(clip, what happened, viewing delay in seconds) of a run, pictures included. cache_folder: of decoded clips and
-    of what conventional encoders have made. Raises LraeError."""
+def play_job(job: Job, charge: Charge, cache_folder: str | None = None) -> Played:
+    """A run, pictures included; with equal_bits, the one of at most 1 + RETELLS whose bits are the nearest.
+
+    cache_folder: of decoded clips and of what conventional encoders have made. Raises LraeError.
+    """
     clip = load(job.footage, cache_folder)
-    setup, network = settings(job, charge)
-    delay = viewing_delay(setup, network)
+    wanted = told = job.condition.bitrate
+    best: tuple[float, Played] | None = None
+    for _ in range(1 + RETELLS if wanted and job.equal_bits else 1):
+        played = play_once(job, charge, clip, told, cache_folder)
+        if not wanted:
+            return played
+        seconds = len(clip.frames) / float(clip.format.fps)
+        share = bits_by_kind(played.outcome, seconds)["kbps"] * 1e3 / wanted
+        if best is None or abs(share - 1) < best[0]:
+            best = abs(share - 1), played
+        if best[0] <= job.equal_bits or not share:
+            break
+        told = round(told / share)
+    return best[1]
+
+
+def play_once(job: Job, charge: Charge, clip: Clip, told: float | None, cache_folder: str | None) -> Played:
+    """A session that is told so many bit/s. Raises LraeError."""
+    setup, network = settings(job, charge, told)
+    delay, seed = viewing_delay(setup, network), job.condition.seed
     if cache_folder is None:
-        return clip, play(clip, setup, network, job.condition.seed), delay
+        return Played(clip, play(clip, setup, network, seed), delay, told)
     with closing(Encodes(Path(cache_folder))) as encodes:
-        return clip, play(clip, setup, network, job.condition.seed, partial(CachedEncoder, encodes)), delay
+        return Played(clip, play(clip, setup, network, seed, partial(CachedEncoder, encodes)), delay, told)
 
 
-def settings(job: Job, charge: Charge) -> tuple[Setup, Network]:
-    """What a job is for play()."""
+def settings(job: Job, charge: Charge, told: float | None) -> tuple[Setup, Network]:
+    """What a job is for play(). told: bit/s."""
     c = job.condition
     network = Network(
         located(c.loss, job.traces), c.rtt_ms / 1e3, located(c.rate, job.traces), c.jitter_ms / 1e3, c.queue_bytes
     )
     setup = Setup(
-        c.bitrate,
+        told,
         c.fec,
         c.retransmit,
         deadline=c.deadline_ms / 1e3,

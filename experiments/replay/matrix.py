@@ -46,6 +46,7 @@ class Block:
     retransmit: tuple[bool, ...] = (False, True)
     seeds: tuple[int, ...] = (0,)
     measures: tuple[str, ...] = ("psnr_yuv", "ssim_db")
+    equal_bits: float = 0.0
     model: str = "m"
     optional: bool = False
 
@@ -174,8 +175,9 @@ def jobs_of(block: Block, traces: Path, clips: Sequence[str] | None = None) -> l
             block.bitrates, networks, block.deadlines_ms, coded, block.seeds
         )
     ]
+    model = {LRAE: block.model}
     return [
-        Job(clip, condition, block.model if condition.codec == LRAE else "", block.measures, str(traces))
+        Job(clip, condition, model.get(condition.codec, ""), block.measures, str(traces), block.equal_bits)
         for clip in footage
         for condition in conditions
     ]
@@ -256,6 +258,7 @@ LISTS: dict[str, Callable[[object], Any]] = {
 SINGLE: dict[str, Callable[[object], Any]] = {
     "fit": lambda value: parse_size(_text(value)),
     "seconds": _number(0, 3600),
+    "equal_bits": _number(0, 1),
     "model": _text,
     "optional": _truth,
 }

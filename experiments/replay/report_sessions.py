@@ -62,15 +62,16 @@ def replay(folder: Path, run: Run) -> Replay:
     jobs = read_jobs(folder)
     if (name := run.row["run"]) not in jobs:
         raise LraeError(f"run {name} is not in the folder's list of runs")
-    clip, outcome, delay = play_job(jobs[name], charge_of(run.row), str(folder / CACHE))
-    viewing, instants = view(clip, outcome, delay, ("psnr_yuv",))
+    played = play_job(jobs[name], charge_of(run.row), str(folder / CACHE))
+    clip = played.clip
+    viewing, instants = view(clip, played.outcome, played.delay, ("psnr_yuv",))
     before = run.figures.get("psnr_yuv")
     if before is not None and abs(viewing.psnr_yuv - before) > SAME:
         raise LraeError(
             f"run {name} gives {viewing.psnr_yuv:.2f} dB now, {before:.2f} dB when the matrix was run "
             f"(commit {run.row.get('commit')}): other code, weights or library"
         )
-    pictures = [instant.picture for instant in on_screen(clip, outcome, delay)]
+    pictures = [instant.picture for instant in on_screen(clip, played.outcome, played.delay)]
     return Replay(clip.format, clip.frames, pictures, [asdict(instant) for instant in instants])
 
 

@@ -20,14 +20,23 @@ PALETTE = {
     "shade": ("#d0d0d4", "#48484e"),
     LRAE: ("#d24b00", "#ff8c4b"),
     "h264": ("#0072b2", "#56a8e0"),
+    "h264-ir": ("#5b6fd6", "#98a6ff"),
     "h265": ("#00916a", "#2fc79b"),
     "vp8": ("#b8860b", "#e6b422"),
     "vp9": ("#a6478a", "#e08cc4"),
     "av1": ("#3f9fcf", "#8fd3f7"),
 }
 SPARE = ("#57606a", "#8c959f")
-MARKERS = {LRAE: "o", "h264": "s", "h265": "^", "vp8": "D", "vp9": "v", "av1": "P"}
-NAMES = {LRAE: "LRAE", "h264": "H.264", "h265": "H.265", "vp8": "VP8", "vp9": "VP9", "av1": "AV1"}
+MARKERS = {LRAE: "o", "h264": "s", "h264-ir": "x", "h265": "^", "vp8": "D", "vp9": "v", "av1": "P"}
+NAMES = {
+    LRAE: "LRAE",
+    "h264": "H.264",
+    "h264-ir": "H.264 intra refresh",
+    "h265": "H.265",
+    "vp8": "VP8",
+    "vp9": "VP9",
+    "av1": "AV1",
+}
 SIZE = (4.8, 3.5)  # inches: at the width of a phone its text is still 9 px
 MARGIN = 6  # points between direct labels
 

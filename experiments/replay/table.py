@@ -34,7 +34,7 @@ CONDITION = (
     Column("width", int, "", "luma samples, as sent"),
     Column("height", int, "", "… likewise"),
     Column("fps", float, "1/s", "frames a second"),
-    Column("codec", str, "", "lrae, h264, h265, vp8, vp9 or av1"),
+    Column("codec", str, "", "lrae, h264, h264-ir, h265, vp8, vp9 or av1"),
     Column("bitrate_kbps", float, "kbit/s", "of all datagrams to the receiver, headers too; none: adaptive"),
     Column("loss", str, "", "loss process of both ways, as lrae-channel --loss"),
     Column("loss_rate", float, "", "its mean, 0 to 1"),
@@ -57,6 +57,7 @@ FIGURES = tuple(
     for f in fields(Viewing)
 )
 PROVENANCE = (
+    Column("told_kbps", float, "kbit/s", "bitrate of the session: another than bitrate_kbps where equal_bits needs it"),
     Column("error", str, "", "why the run failed; the figures are missing then"),
     Column("version", str, "", "of lrae-vc"),
     Column("commit", str, "", "of the checkout that ran, + if it was changed; none elsewhere"),

@@ -310,7 +310,7 @@ def test_a_size_that_the_encoder_refuses_is_one_clear_line(name):
 
 
 def test_unknown_and_missing_codecs_and_impossible_wishes_are_one_clear_line(monkeypatch):
-    with pytest.raises(ConfigError, match=r"unknown codec 'mpeg2': choose from h264, h265, vp8, vp9, av1"):
+    with pytest.raises(ConfigError, match=r"unknown codec 'mpeg2': choose from h264, h264-ir, h265, vp8, vp9, av1"):
         make_encoder("mpeg2", VIDEO, BITRATE)
     with pytest.raises(ConfigError, match="unknown codec"):
         make_decoder("mpeg2", VIDEO)

@@ -192,6 +192,22 @@ def test_the_bitrate_is_kept_with_all_its_headers(jobs_of):
     assert row["parity_kbps"] > 20
 
 
+def test_a_run_that_misses_its_bitrate_is_done_again_with_a_rate_that_makes_up_for_it(matrix_of, monkeypatch, tiny):
+    told, shares = [], iter((1.25, 0.9, 1.01, 1.5))
+
+    def play(clip, setup, *args):
+        told.append(setup.bitrate)
+        return None
+
+    monkeypatch.setattr(job, "play", play)
+    monkeypatch.setattr(job, "bits_by_kind", lambda outcome, seconds: {"kbps": 100 * next(shares)})
+    (run,) = plan(matrix_of("equal_bits = 0.03\n" + tiny, [(', "20%"', "")]))[0]
+    played = job.play_job(run, Charge(0.005, 0.001))
+    assert told == [100_000, 80_000, pytest.approx(88_889)] and played.told == told[-1]
+    assert job.Job.from_json(run.to_json()) == run
+    assert job.play_job(replace(run, equal_bits=0.0), Charge(0.005, 0.001)).told == 100_000
+
+
 def test_processes_do_their_tasks_and_one_that_kills_its_process_is_found():
     harmless, deadly = signal.SIGURG, signal.SIGKILL
     with Processes(2) as workers:
