@@ -79,6 +79,7 @@ class EncodedFrame:
     that was cut off to keep the rate). meta: for state_after.
 
     worth: of each packet, what losing it would cost, in any unit (lrae.codec.utility); None: not known.
+    bundles: the payloads that travel together, datagram by datagram, each once; (): all travel alone.
     """
 
     header: FrameHeader
@@ -87,6 +88,7 @@ class EncodedFrame:
     meta: object = None
     timing: dict[str, float] = field(default_factory=dict)  # seconds per stage
     worth: tuple[float, ...] | None = None
+    bundles: tuple[tuple[int, ...], ...] = ()
 
     @property
     def sent(self) -> frozenset[int]:

@@ -70,7 +70,7 @@ def envelope_seconds(keys: Keys, packets: int) -> tuple[float, float]:
     """(seal, open and parse): seconds a DATA packet."""
     near: Envelope = keys.session(bytes(16), bytes(16), 1, "sender")
     far: Envelope = keys.session(bytes(16), bytes(16), 1, "receiver")
-    packet = DataPacket(1, 0, FrameHeader(1, True, 32, PACKETS), 0, random.Random(1).randbytes(PAYLOAD))
+    packet = DataPacket.single(1, 0, FrameHeader(1, True, 32, PACKETS), 0, random.Random(1).randbytes(PAYLOAD))
     each = max(1, packets // CHUNKS)
     times: list[tuple[float, float]] = []
     for _ in range(CHUNKS):

@@ -12,9 +12,11 @@ import numpy as np
 from lrae.codec.api import Encoder
 from lrae.codec.types import MAX_PACKETS, PROGRESSIVE, Q_LEVELS, TILES, EncodedFrame, EncodeHints, Frame
 from lrae.codec.wire import DATA_OVERHEAD, payload_room
+from lrae.codec.wire.data import ENTRY
 from lrae.codec.wire.serial import wrap
 from lrae.errors import ConfigError
 from lrae.models.rates import step_of
+from lrae.sender.bundling import bundle, data_bytes
 from lrae.sender.events import News
 from lrae.sender.rate import RateControl
 from lrae.sender.reference import ReferenceTracker
@@ -33,6 +35,7 @@ MAX_CREDIT = 1.0  # seconds of computing time that may be saved up for a replay
 MIN_SHARE = 0.1  # of the time: replays get it however slow the encoder is
 BUSY, IDLE = 0.9, 0.8  # shares of the frame interval: encoding that takes more makes q coarser, less lets it rise again
 COARSEST_BUSY = 20  # computing time alone makes it no coarser
+SPREAD = 0.01  # share of packets lost from which a frame of several payloads takes at least two datagrams
 MAX_QUEUE = 0.25  # seconds that packets may wait to leave; beyond that a frame is skipped
 
 
@@ -130,7 +133,18 @@ class FrameEncoder:
 
     def size_bits(self, encoded: EncodedFrame) -> int:
         """Bits of a frame's UDP payloads, headers included."""
-        return 8 * sum(len(payload) + self._overhead for payload in encoded.payloads if payload)
+        sizes = [len(payload) for payload in encoded.payloads]
+        if encoded.bundles:
+            return 8 * (data_bytes(sizes, encoded.bundles) + self._overhead * len(encoded.bundles))
+        return 8 * sum(size + self._overhead for size in sizes if size)
+
+    def _bundle(self, encoded: EncodedFrame, loss: float) -> EncodedFrame:
+        """The same frame, its payloads sharing datagrams. Not in the other layouts: there a few packets are to have
+        copies of the side information, or come in an order; nor where the user has said how many there are to be."""
+        if encoded.header.layout != TILES or self._packets or not all(encoded.payloads):
+            return encoded
+        sizes = [len(payload) for payload in encoded.payloads]
+        return replace(encoded, bundles=bundle(sizes, self._room, 2 if loss >= SPREAD else 1))
 
     def _choose(self, intra: bool, interval: float, news: News) -> int | None:
         """q of the next frame, None: it is to be skipped."""
@@ -159,7 +173,7 @@ class FrameEncoder:
     def _encode(self, frame: Frame, q: int, intra: bool, loss: float) -> tuple[EncodedFrame, object, int]:
         """(frame, state, q used). What does not fit its packets is tried as an intra frame, then coarser."""
         tracker, state = self.reference, self.reference.state
-        room = self._room
+        room = self._room - ENTRY
         while True:
             repair = min(MAX_EXPOSED, len(tracker) + 1)
             copies = side_copies(loss, intra)
@@ -167,7 +181,7 @@ class FrameEncoder:
             hints = EncodeHints(intra, self._packets, self._layout, copies, room, loss, repair, refresh)
             encoded, after = self._encoder.encode(state, frame, self._number, q, hints, tracker.number)
             if max(map(len, encoded.payloads)) <= room:
-                return encoded, after, q
+                return self._bundle(encoded, loss), after, q
             if intra and q == 0:
                 raise ConfigError(f"a frame does not fit {MAX_PACKETS} packets even at the lowest quality")
             if intra:

@@ -107,24 +107,36 @@ class Flow:
             self._interval = min(MAX_INTERVAL, max(1e-3, capture - self._capture))
         self._capture = capture
         self._lead = min(self._lead + LEAD_RISE, now - capture)
-        rtt, header, indices = self.acks.rtt, encoded.header, sorted(encoded.sent)
+        rtt = self.acks.rtt
+        datagrams = encoded.bundles or [(index,) for index in sorted(encoded.sent)]
         if self._policy:
-            sizes = [len(encoded.payloads[i]) for i in indices]
+            sizes = [sum(len(encoded.payloads[i]) for i in group) for group in datagrams]
             self.plan = self._policy.plan(sizes, rtt, self.deadline, self._interval)
         again = self._retransmitter.wait(rtt, self._interval, self.deadline) if self._retransmitter else 0.0
         parity_wait = self._interval * (self.plan.window - 1) if self.plan.parity else 0.0
         wait = wait_stamp(max(again, parity_wait))
-        stamp = capture_stamp(capture)
-        cut = indices[-1] if indices[-1] < header.packets - 1 else None
-        packets = [DataPacket(self._stream, stamp, header, i, encoded.payloads[i], wait, i == cut) for i in indices]
-        bodies = [packet.body() for packet in packets]
-        worth = [encoded.worth[i] for i in indices] if encoded.worth else [1.0] * len(bodies)
+        bodies = [packet.body() for packet in self._packets(encoded, datagrams, capture_stamp(capture), wait)]
+        worths = encoded.worth or [1.0] * len(encoded.payloads)
+        worth = [sum(worths[i] for i in group) for group in datagrams]
         leave = capture + self._lead + self.deadline
         for body, value in zip(bodies, worth, strict=True):
             self._push(Kind.DATA, body, Lost(body, leave, value) if again else None)
-        for parity in self._fec.add(header.number, bodies, self.plan, worth):
+        for parity in self._fec.add(encoded.header.number, bodies, self.plan, worth):
             self._push(Kind.PARITY, parity.body())
         self._follow_share()
+
+    def _packets(
+        self, encoded: EncodedFrame, datagrams: Sequence[Sequence[int]], capture: int, wait: int
+    ) -> list[DataPacket]:
+        """The DATA packets of a frame, each with the payloads of one datagram."""
+        header, cut = encoded.header, not encoded.bundles and max(encoded.sent) < encoded.header.packets - 1
+        packets = []
+        for number, group in enumerate(datagrams):
+            payloads = tuple((index, encoded.payloads[index]) for index in group)
+            last = cut and number == len(datagrams) - 1
+            index = number if encoded.bundles else group[0]
+            packets.append(DataPacket(self._stream, capture, header, index, payloads, wait, last))
+        return packets
 
     def queue_packet(self, packet: Packet) -> None:
         """A control packet, before everything else."""

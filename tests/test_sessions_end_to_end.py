@@ -359,7 +359,7 @@ def test_the_memory_of_a_receiver_is_flat_over_ten_thousand_frames():
         header = FrameHeader(number, number == 0, 30, 2, 0, max(0, number - 1))
         for index in range(2):
             if number == 0 or rng.random() > 0.1:
-                packet = DataPacket(5, wrap(number * 33_333), header, index, bytes(500))
+                packet = DataPacket.single(5, wrap(number * 33_333), header, index, bytes(500))
                 receiver.receive_datagram(seal_packet(packet, envelope), "a", now)
             else:
                 envelope.counter += 1

@@ -57,7 +57,7 @@ def data_packets(draw):
     header = FrameHeader(number, intra, draw(st.integers(0, 63)), packets, draw(layouts), reference)
     index = draw(st.integers(0, packets - 1))
     payload = draw(st.binary(max_size=MTU - DATA_OVERHEAD))
-    return DataPacket(draw(U16), draw(U32), header, index, payload, draw(st.integers(0, 255)))
+    return DataPacket.single(draw(U16), draw(U32), header, index, payload, draw(st.integers(0, 255)))
 
 
 @st.composite
@@ -91,7 +91,7 @@ stats = st.builds(Stats, U16, *[st.integers(0, 2**53)] * 6)
 packets = st.one_of(data_packets(), feedbacks(), configs, hellos, byes, stats, st.builds(Alive, U16))
 
 ONE_OF_EACH = [
-    DataPacket(7, 2, FrameHeader(9, False, 30, 4, 0, 8), 3, b"payload", 20),
+    DataPacket.single(7, 2, FrameHeader(9, False, 30, 4, 0, 8), 3, b"payload", 20),
     Feedback(7, True, 5, 1, 2, 9, (3, 0, 2**63), 4, 0b1011, (5, -7)),
     Config(7, VideoFormat(448, 256), "m", "0123456789abcdef"),
     Hello(7, "sender", "lrae 0.1.0", bytes(16), padding=bytes(40)),
@@ -277,7 +277,7 @@ def test_a_hello_of_a_sender_may_be_as_long_as_any_answer_to_it():
     ],
 )
 def test_data_headers_out_of_range_are_refused(at, byte):
-    body = bytearray(DataPacket(7, 2, FrameHeader(9, False, 30, 4, 0, 8), 0, b"x").body())
+    body = bytearray(DataPacket.single(7, 2, FrameHeader(9, False, 30, 4, 0, 8), 0, b"x").body())
     body[at] = byte
     if (at, byte) == (8, 64):
         assert DataPacket.parse_body(7, body).header.layout == 1
@@ -288,13 +288,13 @@ def test_data_headers_out_of_range_are_refused(at, byte):
 
 def test_a_reference_too_far_back_is_our_bug_and_says_so():
     with pytest.raises(ValueError, match="out of reach"):
-        DataPacket(7, 2, FrameHeader(300, False, 30, 4, 0, 8), 0, b"x").body()
+        DataPacket.single(7, 2, FrameHeader(300, False, 30, 4, 0, 8), 0, b"x").body()
 
 
 def test_times_that_travel_are_rounded_in_the_safe_direction():
     assert [wait_stamp(s) for s in (-1.0, 0.0, 0.0001, 0.002, 0.0021, 0.51, 9.0)] == [0, 0, 1, 1, 2, 255, 255]
     assert capture_stamp(5000.0) == 5_000_000_000 % WRAP
-    assert DataPacket(7, 2, FrameHeader(0, True, 30, 1), 0, b"", 25).wait_seconds == pytest.approx(0.05)
+    assert DataPacket.single(7, 2, FrameHeader(0, True, 30, 1), 0, b"", 25).wait_seconds == pytest.approx(0.05)
 
 
 def test_feedback_that_contradicts_itself_is_refused():

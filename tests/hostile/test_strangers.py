@@ -53,7 +53,7 @@ def damaged(data, rng):
     return bytes(data)
 
 
-DATA = DataPacket(STREAM, 0, FrameHeader(0, True, 30, 3), 0, b"x" * 300, 255)
+DATA = DataPacket.single(STREAM, 0, FrameHeader(0, True, 30, 3), 0, b"x" * 300, 255)
 
 # what anybody can do without the key: datagram and generator of random numbers -> datagram, and a reason that it gets
 BY_ANYBODY = {
@@ -229,7 +229,7 @@ def test_without_a_key_a_session_belongs_to_its_address(World):
     envelope = NoKey().session(b"", b"", STREAM, "sender")
     envelope.counter = 10_000
     for n in range(50):
-        forged = seal_packet(DataPacket(STREAM, n, FrameHeader(1000 + n, True, 30, 1), 0, b"x"), envelope)
+        forged = seal_packet(DataPacket.single(STREAM, n, FrameHeader(1000 + n, True, 30, 1), 0, b"x"), envelope)
         world.receiver.receive_datagram(forged, THERE, world.now)
     world.run(4)
     world.assert_untouched()

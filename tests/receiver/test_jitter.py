@@ -32,7 +32,7 @@ def packet(number, index, intra=None, k=K, first=0, wait=0, clock=0.0):
     intra = number == first if intra is None else intra
     header = FrameHeader(wrap(number), intra, 30, k, 0, 0 if intra else wrap(number - 1))
     capture = wrap(round(((number - first) * INTERVAL + clock) * 1e6))
-    return DataPacket(1, capture, header, index, bytes([index]), wait)
+    return DataPacket.single(1, capture, header, index, bytes([index]), wait)
 
 
 def add(buffer, item, now):

@@ -65,7 +65,7 @@ def start(session, now=0.0, address="a"):
 
 def data(number, index=0, k=1, stream=7):
     header = FrameHeader(number, number == 0, 30, k, 0, max(0, number - 1))
-    return DataPacket(stream, number * 33_333, header, index, b"x")
+    return DataPacket.single(stream, number * 33_333, header, index, b"x")
 
 
 def feedbacks(session, now):
@@ -181,7 +181,7 @@ def test_waiting_for_an_intra_frame_it_asks_ten_times_a_second(session):
 
 
 def test_data_of_an_unknown_stream_is_answered_with_hello_at_most_ten_times_a_second(session):
-    long = replace(data(0, stream=9), payload=bytes(100))
+    long = replace(data(0, stream=9), payloads=((0, bytes(100)),))
     for ms in range(1000):
         feed(session, long, ms / 1000)
     answers = out(session, 1.0)

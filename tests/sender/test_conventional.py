@@ -64,7 +64,7 @@ def test_frames_are_numbered_and_refer_to_the_one_before_them():
     assert second.header.reference == 0xFFFFFFFF and third.header.reference == 0
     for encoded in (first, second, third):
         for i, payload in enumerate(encoded.payloads):
-            packet = DataPacket(1, 0, encoded.header, i, payload)
+            packet = DataPacket.single(1, 0, encoded.header, i, payload)
             assert DataPacket.parse_body(1, packet.body()) == packet
     assert encoder.size_bits(second) == 8 * sum(len(payload) + DATA_OVERHEAD for payload in second.payloads)
 
