@@ -77,7 +77,9 @@ def hostile_data(draw):
     reference = 0 if intra else (number - draw(st.integers(1, 255))) % WRAP
     header = FrameHeader(number, intra, draw(st.integers(0, 63)), k, draw(st.integers(0, 2)), reference)
     index = draw(st.integers(0, k - 1))
-    packet = DataPacket.single(STREAM, draw(u32s), header, index, draw(st.binary(max_size=40)), draw(st.integers(0, 255)))
+    others = draw(st.lists(st.integers(0, k - 1).filter(lambda other: other != index), max_size=3, unique=True))
+    payloads = tuple((which, draw(st.binary(max_size=40))) for which in (*others, index))
+    packet = DataPacket(STREAM, draw(u32s), header, index, payloads, draw(st.integers(0, 255)))
     return Kind.DATA, packet.body()
 
 
@@ -182,7 +184,8 @@ def test_a_hostile_sender_does_not_make_the_receiver_grow():
             number = rng.choice([rng.randrange(WRAP), rng.randrange(64)])
             header = FrameHeader(number, True, 30, 64)
             for index in range(4):
-                peer.say(Kind.DATA, DataPacket.single(STREAM, rng.randrange(WRAP), header, index, bytes(900), 255).body())
+                packet = DataPacket.single(STREAM, rng.randrange(WRAP), header, index, bytes(900), 255)
+                peer.say(Kind.DATA, packet.body())
             parity = Parity(number, 1, rng.randrange(64), rng.randrange(192), (bits(), bits(), bits()), bytes(900))
             peer.say(Kind.PARITY, parity.body())
             peer.pass_time(rng.choice([0.0, 0.01]))
