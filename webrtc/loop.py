@@ -17,7 +17,7 @@ What on_stats gets, once for each instant at which pictures are shown, JSON-read
     state           whole, partial, extrapolated (new pictures, from all, some or none of a frame's packets) or frozen
     stall_ms        by how much the newest picture is older than the source's, 0 normally
     stalls          how often that exceeded 200 ms
-    label           {"name", "confidence"}, or null: the classifier says nothing
+    label           {"name", "confidence"}; name null: no class is likely enough; null: the classifier says nothing yet
     dropped_inputs  frames offered that were not taken, as the encoder was busy
     situation       as it was then
 """

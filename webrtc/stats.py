@@ -60,7 +60,7 @@ class StatsMaker:
 
 def _label(view: View) -> dict[str, Any] | None:
     seen = view.new.seen if view.new else None
-    if seen is None or seen.label is None:
+    if seen is None or seen.confidence is None:
         return None
     return {"name": seen.label, "confidence": round(seen.confidence, 3)}
 

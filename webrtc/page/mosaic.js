@@ -4,6 +4,7 @@ import { Sheet, colour } from "./canvas.js";
 
 export const FRAMES = 120;
 const CODES = ["arrived", "lost", "recovered", "imputed"];
+export const LOST = 1;
 const LEAST = 4; // cells that a column has room for at the least
 
 export class Mosaic {

@@ -1,12 +1,13 @@
 // What the statistics say, on the page: captions, the sentence, the charts.
 
 import { LaneChart, LineChart, SECONDS, StackChart } from "./charts.js";
-import { Mosaic } from "./mosaic.js";
+import { LOST, Mosaic } from "./mosaic.js";
 
 const KINDS = ["media", "side", "parity", "retransmit", "headers", "feedback"];
 const KIND_NAMES = { media: "media", side: "side information", parity: "parity", retransmit: "sent again" };
 const DRAW_EVERY = 120; // ms: charts; the numbers come with every word of the server
 const HOLD = 900; // ms that a sentence stays, so that it can be read
+const LOST_FOR = 5; // seconds that a lost packet of H.264 explains why it stands still
 const LEGS = ["lrae", "h264"];
 const H264_DASH = [5, 3];
 
@@ -49,6 +50,7 @@ export class View {
   // A server starts, perhaps another one: what was seen before is of no use.
   reset() {
     this.history = [];
+    this.lost = -Infinity; // when H.264 lost a packet for good
     this.mosaics.forEach((mosaic) => mosaic.clear());
   }
 
@@ -74,7 +76,10 @@ export class View {
     if (last && (stats.time < last.time || stats.time - last.time > 5)) this.reset();
     this.history.push(stats);
     while (this.history[0].time < stats.time - SECONDS) this.history.shift();
-    for (const [frame, ...codes] of stats.recent ?? []) this.mosaics.forEach((mosaic, i) => mosaic.add(frame, codes[i]));
+    for (const [frame, ...codes] of stats.recent ?? []) {
+      this.mosaics.forEach((mosaic, i) => mosaic.add(frame, codes[i]));
+      if (codes[1]?.some((code) => code === LOST)) this.lost = stats.time;
+    }
     this.captions(stats);
     this.say(stats);
     this.follow(stats);
@@ -96,7 +101,7 @@ export class View {
       put(`${leg}-stall`, number(stats.stall_ms?.[leg], 0, " ms"));
     }
     const { label } = stats;
-    put("label-name", label ? label.name : "no label yet");
+    put("label-name", label ? (label.name ?? "none of them for sure") : "no label yet");
     put("label-confidence", label ? `${Math.round(100 * label.confidence)} %` : "");
     $("label-bar").value = label?.confidence ?? 0;
     put("fact-fps", number(stats.fps, 1));
@@ -108,7 +113,7 @@ export class View {
 
   // One plain sentence on what is on screen, and why.
   say(stats) {
-    const [kind, text] = sentence(stats, this.drop);
+    const [kind, text] = sentence(stats, this.drop, stats.time - this.lost < LOST_FOR);
     const now = performance.now();
     if (kind !== this.sentence.kind) {
       if (now - this.sentence.since < HOLD && this.sentence.kind !== "calm" && kind !== "frozen") return;
@@ -172,12 +177,16 @@ const LRAE_NOW = {
   frozen: "LRAE stands still, too.",
 };
 
-// [kind, text]; kind: what the sentence is about.
-function sentence({ state, stall_ms: stall, situation }, drop) {
+// [kind, text]; kind: what the sentence is about. drop: that of the button, or null. lost: H.264 lost packets lately.
+function sentence({ state, stall_ms: stall, situation }, drop, lost) {
   const lrae = state?.lrae;
   if (situation?.paused) return ["paused", "Paused: no new frames are sent."];
   if (state?.h264 === "frozen") {
-    return ["frozen", `H.264 waits for a key frame: ${Math.round(stall?.h264 ?? 0)} ms. ${LRAE_NOW[lrae] ?? ""}`];
+    const since = `${Math.round(stall?.h264 ?? 0)} ms`;
+    const other = LRAE_NOW[lrae] ?? "";
+    if (drop && performance.now() < drop.until) return ["frozen", `Nothing arrives. H.264 stands still: ${since}. ${other}`];
+    if (lost) return ["frozen", `H.264 waits for a key frame: ${since}. ${other}`];
+    return ["late", `H.264 is late: ${since}. ${other}`];
   }
   if (drop && !drop.told && drop.done && LEGS.every((leg) => leg in drop.back)) {
     drop.told = true;
@@ -185,6 +194,6 @@ function sentence({ state, stall_ms: stall, situation }, drop) {
   }
   if (lrae === "extrapolated") return ["extrapolated", "Nothing of the newest frame arrived: LRAE continues the motion that it saw last."];
   if (lrae === "partial") return ["partial", "Packets are missing: LRAE paints their parts from what it knows; H.264 had them repaired in time."];
-  if (lrae === "frozen") return ["lrae", "LRAE stands still."];
+  if (lrae === "frozen") return ["lrae", "LRAE is late."];
   return ["calm", "Both pictures are whole: every packet arrived, or was repaired in time."];
 }
