@@ -13,7 +13,7 @@ from lrae.codec.types import Frame, VideoFormat
 
 CLOCK = 90_000  # ticks a second, of RTP (RFC 6184, 8.2.1; RFC 7741, 6.1)
 NEVER = 1 << 20  # frames: key frames come when somebody needs one
-QUALITY = "21"  # CRF: visually clean; the bitrate given is only the most that may be used
+QUALITY = "18"  # CRF: near transparent; the bitrate given is only the most that may be used
 BUFFER = 0.5  # seconds of the bitrate that a key frame may take at once
 
 H264 = {
