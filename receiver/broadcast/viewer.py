@@ -14,11 +14,13 @@ from aiortc import (
     MediaStreamTrack,
     RTCConfiguration,
     RTCPeerConnection,
+    RTCRtpReceiver,
     RTCRtpSender,
     RTCSessionDescription,
 )
 from aiortc.mediastreams import MediaStreamError
 
+from lrae.receiver.broadcast.bucket import Bucket
 from lrae.receiver.broadcast.encoder import Picture
 from lrae.receiver.broadcast.offer import BUSY, OfferError, chosen_codec, clean_offer
 
@@ -26,21 +28,23 @@ MAX_WAITING = 4  # pictures; more: this viewer starts anew with a key frame
 CONNECT = 10.0  # seconds in which ICE and DTLS must be through
 SILENCE = 6.0  # seconds without a packet from a viewer who is being sent pictures; reports come about every second
 LOOK = 0.5  # seconds between looks at a viewer
+ASKS = (3, 0.5)  # key frames that a viewer may ask for, at once and a second: everybody pays for each
 CLOSE = 3.0  # seconds that saying goodbye may take
 
 _log = logging.getLogger(__name__)
 
 
-async def end_consent(sender: RTCRtpSender) -> None:
-    """Ends what aioice (0.13) leaves running when it is closed in the moment in which it connects: connect() takes up
-    to 20 ms to notice that its checks have succeeded, and then starts to ask for consent, for ever.
+async def settle(end: RTCRtpSender | RTCRtpReceiver) -> None:
+    """Ends what goes on for ever where a connection is closed in the moment in which it comes about.
+
+    aioice (0.13) takes up to 20 ms to notice that its checks have succeeded, and then asks for consent again and again;
+    aiortc (1.16) starts a sender after it was stopped, if the handshake ends while it closes.
     """
-    ice = sender.transport.transport
-    if ice.state == "closed":
-        await asyncio.sleep(0.05)
-        task = getattr(ice._connection, "_query_consent_task", None)
-        if task is not None:
-            task.cancel()
+    await asyncio.sleep(0.05)
+    await end.stop()
+    task = getattr(end.transport.transport._connection, "_query_consent_task", None)
+    if task is not None:
+        task.cancel()
 
 
 class PacketTrack(MediaStreamTrack):
@@ -96,6 +100,7 @@ class Viewer:
         self.drops: Counter[str] = Counter()  # behind (could not be sent in time), waiting (for a key frame)
         self._on_start, self._on_key = on_start, on_key
         self._needs_key = True
+        self._asks = Bucket(*ASKS)
         self._gone = asyncio.Event()
         self._track = PacketTrack(self._start)
         # no servers: without them aiortc would ask a public STUN server for this machine's address
@@ -110,7 +115,7 @@ class Viewer:
         codecs = [c for c in RTCRtpSender.getCapabilities("video").codecs if c.mimeType.lower() in order]
         transceiver.setCodecPreferences(sorted(codecs, key=lambda c: order[c.mimeType.lower()]))
         self._sender = transceiver.sender
-        self._sender._send_keyframe = lambda: self._on_key(self)  # aiortc's hook for PLI and FIR; it has no public one
+        self._sender._send_keyframe = self._ask  # aiortc's hook for PLI and FIR; it has no public one
         try:
             await self._connection.setRemoteDescription(RTCSessionDescription(text, "offer"))
         except Exception as error:  # of an offer that parses, yet makes no sense to aiortc
@@ -172,14 +177,19 @@ class Viewer:
         try:
             async with asyncio.timeout(CLOSE):
                 await self._connection.close()
+                if self._sender is not None:
+                    await settle(self._sender)
         except TimeoutError:
             _log.warning("a viewer's connection did not close in %g s", CLOSE)
-        if self._sender is not None:
-            await end_consent(self._sender)
 
     def _start(self) -> None:
         self.live, self.connecting = True, False
         self._on_start(self)
+
+    def _ask(self) -> None:
+        """The browser has lost its place; it repeats this until a key frame comes."""
+        if self._asks.take(time.monotonic()):
+            self._on_key(self)
 
     def _look_at_state(self) -> None:
         if self._connection.connectionState in ("failed", "closed"):

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from lrae.receiver.broadcast.broadcast import Broadcast
+from lrae.receiver.broadcast.bucket import Bucket
 from lrae.receiver.broadcast.offer import MAX_OFFER, OfferError
 
 SDP = "application/sdp"
@@ -21,20 +22,19 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Flood:
-    """Too many offers from one address? A token bucket for each."""
+    """Too many requests from one address? A bucket for each."""
 
     def __init__(self, burst: float = BURST, per_second: float = PER_SECOND) -> None:
         self._burst, self._rate = burst, per_second
-        self._left: dict[str, tuple[float, float]] = {}  # address: tokens at a time; the longest unused first
+        self._buckets: dict[str, Bucket] = {}  # the longest unused first
 
     def take(self, address: str, now: float) -> bool:
         """False: one too many."""
-        left, at = self._left.pop(address, (self._burst, now))
-        left = min(self._burst, left + (now - at) * self._rate)
-        while len(self._left) >= MAX_ADDRESSES:
-            del self._left[next(iter(self._left))]
-        self._left[address] = (left - 1 if left >= 1 else left, now)
-        return left >= 1
+        bucket = self._buckets.pop(address, None) or Bucket(self._burst, self._rate)
+        while len(self._buckets) >= MAX_ADDRESSES:
+            del self._buckets[next(iter(self._buckets))]
+        self._buckets[address] = bucket
+        return bucket.take(now)
 
 
 def allowed(request: web.Request, token: str | None) -> bool:

@@ -12,7 +12,7 @@ pytest.importorskip("aiortc", reason="needs the web extra")
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpReceiver, RTCSessionDescription
 
 from lrae.codec.types import Frame
-from lrae.receiver.broadcast.viewer import end_consent
+from lrae.receiver.broadcast.viewer import settle
 
 
 class Client:
@@ -50,7 +50,7 @@ class Client:
 
     async def leave(self) -> None:
         await self.connection.close()
-        await end_consent(self.receiver)
+        await settle(self.receiver)
 
     def vanish(self) -> None:
         """From now on nothing comes from here, as when a cable is pulled."""

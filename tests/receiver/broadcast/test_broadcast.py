@@ -108,10 +108,29 @@ def test_a_viewer_that_lost_its_place_asks_and_gets_a_key_frame(run, client, fee
             viewer = await client().join(broadcast)
             picture = await viewer.picture()
             keys = broadcast.stats()["keys"]
-            ssrc = next(iter(viewer.receiver.getSynchronizationSources()), None)
-            await viewer.receiver._send_rtcp_pli(ssrc.source)
+            ssrc = next(iter(viewer.receiver.getSynchronizationSources())).source
+            await viewer.receiver._send_rtcp_pli(ssrc)
             await until(lambda: broadcast.stats()["keys"] > keys)
             assert picture.width == 64
+            await viewer.leave()
+
+    run(test)
+
+
+def test_a_viewer_that_asks_for_key_frames_all_the_time_gets_few(run, client, feeding, monkeypatch):
+    monkeypatch.setattr(worker_module, "KEY_EVERY", 0.0)
+    monkeypatch.setattr(viewer_module, "ASKS", (3, 0.0))
+
+    async def test(broadcast):
+        async with feeding(broadcast):
+            viewer = await client().join(broadcast)
+            await viewer.picture()
+            keys = broadcast.stats()["keys"]
+            ssrc = next(iter(viewer.receiver.getSynchronizationSources())).source
+            for _ in range(30):
+                await viewer.receiver._send_rtcp_pli(ssrc)
+                await viewer.picture()
+            assert 1 <= broadcast.stats()["keys"] - keys <= 3
             await viewer.leave()
 
     run(test)
@@ -184,7 +203,7 @@ def test_a_viewer_can_be_hung_up_once(run, client, feeding):
 def test_viewers_that_are_hung_up_while_they_connect_leave_nothing_behind(run, client, feeding):
     async def test(broadcast):
         async with feeding(broadcast):
-            for wait in (0.0, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08):
+            for wait in (0.0, 0.01, 0.02, 0.025, 0.03, 0.035, 0.04, 0.05, 0.06, 0.08):
                 viewer = await client().join(broadcast)
                 await asyncio.sleep(wait)
                 assert await broadcast.hang_up(viewer.id)

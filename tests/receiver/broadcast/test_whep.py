@@ -201,4 +201,4 @@ def test_one_address_does_not_use_up_the_offers_of_another_and_few_are_remembere
     assert flood.take("a", 1.0) and not flood.take("a", 1.0)
     for number in range(10_000):
         flood.take(str(number), 2.0)
-    assert len(flood._left) <= MAX_ADDRESSES
+    assert len(flood._buckets) <= MAX_ADDRESSES
