@@ -25,6 +25,7 @@ def make_app(gateway: Gateway, access: Access) -> web.Application:
     """All routes. The caller closes the gateway."""
     app = web.Application(middlewares=[guard(access)], client_max_size=MAX_BODY)
     app.on_response_prepare.append(add_headers)
+    app.on_shutdown.append(lambda _: gateway.hub.close())
     assets = load_assets()
 
     async def page(_: web.Request) -> web.Response:

@@ -101,7 +101,7 @@ export class View {
       put(`${leg}-stall`, number(stats.stall_ms?.[leg], 0, " ms"));
     }
     const { label } = stats;
-    put("label-name", label ? (label.name ?? "none of them for sure") : "no label yet");
+    put("label-name", label ? (label.name ?? "nothing that it knows") : "no label yet");
     put("label-confidence", label ? `${Math.round(100 * label.confidence)} %` : "");
     $("label-bar").value = label?.confidence ?? 0;
     put("fact-fps", number(stats.fps, 1));
@@ -113,13 +113,17 @@ export class View {
 
   // One plain sentence on what is on screen, and why.
   say(stats) {
-    const [kind, text] = sentence(stats, this.drop, stats.time - this.lost < LOST_FOR);
     const now = performance.now();
-    if (kind !== this.sentence.kind) {
-      if (now - this.sentence.since < HOLD && this.sentence.kind !== "calm" && kind !== "frozen") return;
-      this.sentence = { kind, since: now };
-      $("why").dataset.kind = kind;
+    const before = this.sentence;
+    let [kind, text] = sentence(stats, this.drop, stats.time - this.lost < LOST_FOR);
+    if (before.kind === "frozen" && kind !== "frozen" && kind !== "back") {
+      [kind, text] = ["thawed", `H.264 stood still for ${before.stall} ms. ${LRAE_NOW[stats.state?.lrae] ?? ""}`];
+    } else if (kind !== before.kind && !["calm", ""].includes(before.kind) && kind !== "frozen" && now - before.since < HOLD) {
+      return; // long enough to be read
     }
+    const since = kind === before.kind ? before.since : now;
+    this.sentence = { kind, since, stall: Math.round(stats.stall_ms?.h264 ?? 0) };
+    $("why").dataset.kind = kind;
     put("why", text);
   }
 
