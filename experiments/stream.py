@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 from lrae.channel.config import LinkConfig
 from lrae.channel.link import Link
 from lrae.channel.loss import parse_loss
+from lrae.channel.pings import Pings, read_pings
 from lrae.channel.rate import parse_rate
 from lrae.codec import conventional, make_decoder, make_encoder
 from lrae.codec.api import Decoder, Encoder
@@ -36,13 +38,19 @@ MakeEncoder = Callable[[str, VideoFormat, float, int], Any]  # as conventional.m
 @dataclass(frozen=True)
 class Network:
     """Both ways lose alike; only the way to the receiver has a limited rate. loss, rate: as parse_loss and parse_rate
-    read them. rtt, jitter: seconds, both ways together; jitter as in LinkConfig, one way."""
+    read them. rtt, jitter: seconds, both ways together; jitter as in LinkConfig, one way. pings: file of recorded round
+    trips that come on top of rtt, "none": without."""
 
     loss: str = "none"
     rtt: float = 0.04
     rate: str = "unlimited"
     jitter: float = 0.0
     queue_bytes: int = 64 * 1024
+    pings: str = "none"
+
+    def recorded(self) -> Pings | None:
+        """The round trips of the file. TraceError."""
+        return None if self.pings == "none" else read_pings(self.pings)
 
 
 @dataclass(frozen=True)
@@ -71,8 +79,10 @@ class Setup:
 
 def viewing_delay(setup: Setup, network: Network) -> float:
     """Seconds from capture until a frame is due on screen: coding, the way there, the deadline (which counts from the
-    earliest possible arrival) and decoding."""
-    return setup.encode_time + network.rtt / 2 + setup.deadline + setup.decode_time
+    earliest possible arrival) and decoding. Of recorded round trips, the way there is half their median. TraceError."""
+    pings = network.recorded()
+    way = network.rtt / 2 + (median(pings.rtts_ms) / 2e3 if pings else 0.0)
+    return setup.encode_time + way + setup.deadline + setup.decode_time
 
 
 def run_stream(clip: Clip, setup: Setup, network: Network, seed: int = 0) -> tuple[Viewing, Outcome]:
@@ -102,6 +112,7 @@ def play(
     config = Config(1, video, name, decoder.model_hash, packets=setup.packets or 0, layout=layout)
     loss = parse_loss(network.loss)
     common = {"loss": loss, "delay_ms": network.rtt * 500, "jitter_ms": network.jitter * 1e3}
+    common["pings"] = network.recorded()
     up = Link(LinkConfig(**common, rate=parse_rate(network.rate), queue_bytes=network.queue_bytes), f"{seed}:up")
     session = VirtualSession(
         clip.frames,

@@ -43,6 +43,7 @@ class Condition:
     rate: str
     rtt_ms: float
     jitter_ms: float
+    pings: str
     queue_bytes: int
     deadline_ms: float
     seed: int
@@ -109,6 +110,11 @@ def located(text: str, traces: str | Path) -> str:
     return f"{kind}:{Path(traces) / file}" if colon and kind in TRACES else text
 
 
+def located_pings(text: str, traces: str | Path) -> str:
+    """A file of round trips that is looked for in the folder `traces`; "none" stays."""
+    return text if text == "none" else str(Path(traces) / text)
+
+
 def run_job(job: Job, charge: Charge, cache_folder: str | None = None, frames_log: bool = False) -> Finished:
     """The figures of a run; with an error instead of them if it fails.
 
@@ -152,18 +158,28 @@ def play_job(job: Job, charge: Charge, cache_folder: str | None = None) -> Playe
 def play_once(job: Job, charge: Charge, clip: Clip, told: float | None, cache_folder: str | None) -> Played:
     """A session that is told so many bit/s. Raises LraeError."""
     setup, network = settings(job, charge, told)
-    delay, seed = viewing_delay(setup, network), job.condition.seed
+    delay, seed = viewing_delay(setup, network), seed_of(job)
     if cache_folder is None:
         return Played(clip, play(clip, setup, network, seed), delay, told)
     with closing(Encodes(Path(cache_folder))) as encodes:
         return Played(clip, play(clip, setup, network, seed, partial(CachedEncoder, encodes)), delay, told)
 
 
+def seed_of(job: Job) -> int:
+    """Another one for each clip: they would all meet the same losses otherwise."""
+    return int.from_bytes(hashlib.sha256(f"{job.condition.seed} {job.footage.digest}".encode()).digest()[:4])
+
+
 def settings(job: Job, charge: Charge, told: float | None) -> tuple[Setup, Network]:
     """What a job is for play(). told: bit/s."""
     c = job.condition
     network = Network(
-        located(c.loss, job.traces), c.rtt_ms / 1e3, located(c.rate, job.traces), c.jitter_ms / 1e3, c.queue_bytes
+        located(c.loss, job.traces),
+        c.rtt_ms / 1e3,
+        located(c.rate, job.traces),
+        c.jitter_ms / 1e3,
+        c.queue_bytes,
+        located_pings(c.pings, job.traces),
     )
     setup = Setup(
         told,

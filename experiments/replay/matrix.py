@@ -16,8 +16,8 @@ from lrae.codec.conventional import NAMES as CONVENTIONAL
 from lrae.codec.conventional.settings import find as find_codec
 from lrae.errors import ConfigError, LraeError
 from lrae.experiments.replay.footage import find
-from lrae.experiments.replay.job import TRACES, Condition, Job, located
-from lrae.experiments.stream import LRAE
+from lrae.experiments.replay.job import TRACES, Condition, Job, located, located_pings
+from lrae.experiments.stream import LRAE, Network
 from lrae.experiments.viewing import QUALITY
 from lrae.sender.main import parse_bitrate, parse_fec
 from lrae.sender.source import parse_size
@@ -40,6 +40,7 @@ class Block:
     rates: tuple[str, ...] = ("unlimited",)
     rtts_ms: tuple[float, ...] = (100.0,)
     jitters_ms: tuple[float, ...] = (0.0,)
+    pings: tuple[str, ...] = ("none",)
     queues_bytes: tuple[int, ...] = (64 * 1024,)
     deadlines_ms: tuple[float, ...] = (150.0,)
     redundancy: tuple[str, ...] = ("none",)
@@ -165,13 +166,16 @@ def jobs_of(block: Block, traces: Path, clips: Sequence[str] | None = None) -> l
         parse_loss(located(loss, traces))
     for rate in block.rates:
         parse_rate(located(rate, traces))
+    for pings in block.pings:
+        Network(pings=located_pings(pings, traces)).recorded()
     footage = find(clips or block.sequences, block.fit, block.seconds)
     choices = list(itertools.product(block.redundancy, block.retransmit))
     coded = [(codec, *each) for codec in block.codecs for each in ([("auto", True)] if codec == LRAE else choices)]
-    networks = itertools.product(block.losses, block.rates, block.rtts_ms, block.jitters_ms, block.queues_bytes)
+    paths = itertools.product(block.rates, block.rtts_ms, block.jitters_ms, block.pings, block.queues_bytes)
+    networks = itertools.product(block.losses, paths)
     conditions = [
-        Condition(codec, bitrate, fec, again, *network, deadline, seed)
-        for bitrate, network, deadline, (codec, fec, again), seed in itertools.product(
+        Condition(codec, bitrate, fec, again, loss, *path, deadline, seed)
+        for bitrate, (loss, path), deadline, (codec, fec, again), seed in itertools.product(
             block.bitrates, networks, block.deadlines_ms, coded, block.seeds
         )
     ]
@@ -248,6 +252,7 @@ LISTS: dict[str, Callable[[object], Any]] = {
     "rates": _rate,
     "rtts_ms": _number(0, 10_000),
     "jitters_ms": _number(0, 10_000),
+    "pings": _text,
     "queues_bytes": _number(1, 1 << 28, whole=True),
     "deadlines_ms": _number(1, 10_000),
     "redundancy": _fec,

@@ -30,6 +30,7 @@ class Condition:
     rate: str = UNLIMITED
     jitter_ms: float = 0.0
     queue_bytes: int = 0
+    pings: str = "none"
 
     def __str__(self) -> str:
         return f"{self.kbps:g} kbit/s, {self.path}" if self.kbps else f"adaptive rate, {self.path}"
@@ -40,6 +41,8 @@ class Condition:
         words = [f"RTT {self.rtt_ms:g} ms", f"deadline {self.deadline_ms:g} ms"]
         if self.jitter_ms:
             words.append(f"jitter {self.jitter_ms:g} ms")
+        if self.pings != "none":
+            words.append(f"round trips of {Path(self.pings).name}")
         if self.rate != UNLIMITED:
             words.append(f"capacity {Path(self.rate).name}, queue {self.queue_bytes / 1024:g} KiB")
         return ", ".join(words)
@@ -50,6 +53,8 @@ class Condition:
         words = [f"{self.kbps:g}k" if self.kbps else "auto", f"rtt{self.rtt_ms:g}", f"deadline{self.deadline_ms:g}"]
         if self.jitter_ms:
             words.append(f"jitter{self.jitter_ms:g}")
+        if self.pings != "none":
+            words.append(Path(self.pings).name)
         if self.rate != UNLIMITED:
             words += [Path(self.rate).name, f"queue{self.queue_bytes}"]
         return re.sub(r"[^a-z0-9.]+", "-", "-".join(words).lower())
@@ -57,7 +62,7 @@ class Condition:
     @property
     def order(self) -> tuple:
         """For sorting."""
-        return self.rate, self.kbps, self.rtt_ms, self.deadline_ms, self.jitter_ms, self.queue_bytes
+        return self.rate, self.kbps, self.rtt_ms, self.deadline_ms, self.jitter_ms, self.queue_bytes, self.pings
 
 
 @dataclass(frozen=True)
@@ -142,6 +147,7 @@ def make_run(row: Row) -> Run:
         deadline_ms=row["deadline_ms"],
         rate=row["rate"] if limited else UNLIMITED,
         jitter_ms=row.get("jitter_ms") or 0.0,
+        pings=row.get("pings") or "none",
         queue_bytes=(row.get("queue_bytes") or 0) if limited else 0,  # without a limit nothing ever waits
     )
     error = row.get("error") or ""

@@ -33,6 +33,7 @@ def condition_json(condition: Condition) -> dict:
         "deadline_ms": condition.deadline_ms,
         "rate": condition.rate,
         "jitter_ms": condition.jitter_ms,
+        "pings": condition.pings,
         "queue_bytes": condition.queue_bytes,
     }
 

@@ -14,7 +14,7 @@ from statistics import median_low
 
 from rich.console import Console
 
-from lrae.errors import LraeError
+from lrae.errors import ConfigError, LraeError
 from lrae.experiments.arguments import count
 from lrae.experiments.environment import environment
 from lrae.experiments.pool import progress
@@ -67,6 +67,7 @@ def add_command(commands) -> None:
     add("--limit", type=float, metavar="SECONDS", help="stop after so long; --resume goes on")
     add("--run-limit", type=float, default=RUN_LIMIT, metavar="SECONDS", help="end runs that take longer (default 600)")
     add("--clips", nargs="+", metavar="DIR", help="folders, files or inputs instead of the matrix's sequences")
+    add("--codecs", nargs="+", metavar="CODEC", help="only these of the matrix; --resume adds the others")
     add("--traces", type=Path, metavar="DIR", help="where the matrix's traces are (default: beside its file)")
     add("--frames-log", action="store_true", help="write a JSON line for every instant of every run")
 
@@ -76,6 +77,8 @@ def run(args: argparse.Namespace) -> int:
     console = Console(stderr=True)
     matrix = load_matrix(args.file, args.traces)
     jobs, notes = plan(matrix, args.clips)
+    if args.codecs:
+        jobs = only(jobs, args.codecs)
     for note in notes:
         say(console, note)
     with Cluster(args.scheduler) if args.scheduler else Processes(args.jobs) as workers:
@@ -84,6 +87,14 @@ def run(args: argparse.Namespace) -> int:
         with Processes(1) as measuring:
             limits = args.limit, args.run_limit
             return complete(folder, jobs, matrix, workers, measuring, console, *limits, args.frames_log)
+
+
+def only(jobs: Sequence[Job], codecs: Sequence[str]) -> list[Job]:
+    """Those of some codecs. ConfigError: the matrix has no such codec."""
+    known = list(dict.fromkeys(job.condition.codec for job in jobs))
+    if unknown := [codec for codec in codecs if codec not in known]:
+        raise ConfigError(f"no codec {unknown[0]!r} in this matrix; there are {', '.join(known)}")
+    return [job for job in jobs if job.condition.codec in codecs]
 
 
 def complete(

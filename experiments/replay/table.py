@@ -41,6 +41,7 @@ CONDITION = (
     Column("rate", str, "", "capacity of the way to the receiver, as lrae-channel --rate"),
     Column("rtt_ms", float, "ms", "round trip without queues"),
     Column("jitter_ms", float, "ms", "mean of the random delay that is added one way"),
+    Column("pings", str, "", "file of recorded round trips on top of rtt_ms, or none"),
     Column("queue_bytes", int, "B", "length of the queue before a limited rate"),
     Column("deadline_ms", float, "ms", "the receiver's: how long it waits beyond the earliest possible arrival"),
     Column("fec", str, "", "as lrae-send --fec"),

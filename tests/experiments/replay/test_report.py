@@ -190,7 +190,7 @@ def test_headline_is_the_condition_of_the_target_or_the_nearest(tmp_path):
 
 
 def job(sequence, loss):
-    condition = JobCondition("lrae", 400_000, "auto", True, loss, "unlimited", 150.0, 0.0, 65536, 150.0, 0)
+    condition = JobCondition("lrae", 400_000, "auto", True, loss, "unlimited", 150.0, 0.0, "none", 65536, 150.0, 0)
     return Job(Footage(sequence, f"{sequence}.mp4", "0" * 16), condition, "m", ("psnr_yuv",), ".")
 
 
@@ -330,7 +330,7 @@ def test_a_matrix_with_one_loss_rate_is_reported_without_a_crossover(tmp_path, c
 
 def test_a_session_that_is_run_again_must_give_what_it_gave(tmp_path):
     (clip,) = find(("synthetic:64x48@30",), None, 0.4)
-    at = JobCondition("h264", 100_000, "none", True, "0.1", "unlimited", 40.0, 0.0, 65536, 150.0, 3)
+    at = JobCondition("h264", 100_000, "none", True, "0.1", "unlimited", 40.0, 0.0, "none", 65536, 150.0, 3)
     again = Job(clip, at, "", ("psnr_yuv",), ".")
     Table(tmp_path, [run_job(again, Charge(0.01, 0.005)).row])
     (tmp_path / JOBS).write_text(again.to_json() + "\n")

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from lrae.errors import ConfigError, SourceError
+from lrae.errors import ConfigError, LraeError, SourceError
 from lrae.experiments.replay import charge, job
 from lrae.experiments.replay.charge import Calibration, Charge
 from lrae.experiments.replay.folder import Folder, frames_path, read_jobs
@@ -206,6 +206,34 @@ def test_a_run_that_misses_its_bitrate_is_done_again_with_a_rate_that_makes_up_f
     assert told == [100_000, 80_000, pytest.approx(88_889)] and played.told == told[-1]
     assert job.Job.from_json(run.to_json()) == run
     assert job.play_job(replace(run, equal_bits=0.0), Charge(0.005, 0.001)).told == 100_000
+
+
+def test_recorded_round_trips_delay_what_is_on_screen(matrix_of, tiny, tmp_path):
+    (tmp_path / "pings.csv").write_text("0,60\n100,60\n")
+    matrix = matrix_of("pings = ['none', 'pings.csv']\n" + tiny, [(', "20%"', "")])
+    plain, recorded = (job.run_job(run, Charge(0.005, 0.001)).row for run in plan(matrix)[0])
+    assert (plain["pings"], recorded["pings"]) == ("none", "pings.csv")
+    for column in ("delay_p50_ms", "viewing_delay_ms"):
+        assert recorded[column] - plain[column] == pytest.approx(30)
+    assert recorded["psnr_yuv"] == plain["psnr_yuv"]
+    with pytest.raises(LraeError, match=r"missing\.csv"):
+        plan(matrix_of("pings = 'missing.csv'\n" + tiny))
+
+
+def test_clips_do_not_meet_the_same_losses(jobs_of):
+    first, second = jobs_of(changes=[("8\"]", "8\", \"synthetic:64x48@25x9\"]"), ('"none", ', "")])
+    assert job.seed_of(first) == job.seed_of(first) != job.seed_of(second)
+
+
+def test_one_codec_can_be_run_before_the_others(tmp_path, capsys, tiny):
+    file, out = tmp_path / "two.toml", str(tmp_path / "out")
+    file.write_text(tiny.replace('["h264"]', '["h264", "vp8"]').replace("h264 =", "vp8 = [5, 1]\nh264 ="))
+    assert main(["run", str(file), "--out", out, "--codecs", "vp8"]) == 0
+    assert {row["codec"] for row in read_rows(tmp_path / "out")} == {"vp8"}
+    assert main(["run", str(file), "--out", out, "--resume"]) == 0
+    assert [row["codec"] for row in read_rows(tmp_path / "out")] == ["h264", "vp8"] * 2
+    assert main(["run", str(file), "--out", out, "--codecs", "av1", "--resume"]) == 1
+    assert "no codec 'av1' in this matrix; there are h264, vp8" in capsys.readouterr().err
 
 
 def test_processes_do_their_tasks_and_one_that_kills_its_process_is_found():
