@@ -133,5 +133,5 @@ def test_the_matrices_that_come_with_the_program_are_sound(name):
 
 
 def test_a_matrix_that_is_not_there_is_one_line():
-    with pytest.raises(ConfigError, match=r"cannot read nowhere: .*headline, smoke"):
+    with pytest.raises(ConfigError, match=r"cannot read nowhere: .*headline, redundancy, smoke"):
         load_matrix("nowhere")
