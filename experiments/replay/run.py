@@ -77,8 +77,7 @@ def run(args: argparse.Namespace) -> int:
     console = Console(stderr=True)
     matrix = load_matrix(args.file, args.traces)
     jobs, notes = plan(matrix, args.clips)
-    if args.codecs:
-        jobs = only(jobs, args.codecs)
+    wanted = only(jobs, args.codecs) if args.codecs else None
     for note in notes:
         say(console, note)
     with Cluster(args.scheduler) if args.scheduler else Processes(args.jobs) as workers:
@@ -86,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
         folder = Folder(args.out, jobs, {"arguments": arguments, "environment": environment()}, args.resume)
         with Processes(1) as measuring:
             limits = args.limit, args.run_limit
-            return complete(folder, jobs, matrix, workers, measuring, console, *limits, args.frames_log)
+            return complete(folder, jobs, matrix, workers, measuring, console, *limits, args.frames_log, wanted)
 
 
 def only(jobs: Sequence[Job], codecs: Sequence[str]) -> list[Job]:
@@ -107,11 +106,12 @@ def complete(
     limit: float | None = None,
     run_limit: float = RUN_LIMIT,
     frames_log: bool = False,
+    wanted: Sequence[Job] | None = None,
 ) -> int:
     """Does what a folder lacks; returns the exit code. measuring: where codecs are measured. limit, run_limit: seconds
-    of all and of one."""
+    of all and of one. wanted: of the jobs, those to be done now; None: all."""
     done = {row["run"] for row in folder.rows}
-    todo = [job for job in jobs if job.run not in done]
+    todo = [job for job in (jobs if wanted is None else wanted) if job.run not in done]
     end = float("inf") if limit is None else time.monotonic() + limit
     failures = 0
     try:

@@ -230,7 +230,7 @@ def test_one_codec_can_be_run_before_the_others(tmp_path, capsys, tiny):
     file.write_text(tiny.replace('["h264"]', '["h264", "vp8"]').replace("h264 =", "vp8 = [5, 1]\nh264 ="))
     assert main(["run", str(file), "--out", out, "--codecs", "vp8"]) == 0
     assert {row["codec"] for row in read_rows(tmp_path / "out")} == {"vp8"}
-    assert main(["run", str(file), "--out", out, "--resume"]) == 0
+    assert main(["run", str(file), "--out", out, "--codecs", "h264", "--resume"]) == 0
     assert [row["codec"] for row in read_rows(tmp_path / "out")] == ["h264", "vp8"] * 2
     assert main(["run", str(file), "--out", out, "--codecs", "av1", "--resume"]) == 1
     assert "no codec 'av1' in this matrix; there are h264, vp8" in capsys.readouterr().err
