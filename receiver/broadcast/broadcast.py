@@ -115,8 +115,8 @@ class Broadcast:
                 del self._viewers[viewer.id], self._watches[viewer.id]
 
     def _on_start(self, viewer: Viewer) -> None:
+        self._worker.want_key(viewer.codec)  # first, so that the next picture is one
         self._update()
-        self._worker.want_key(viewer.codec)
 
     def _update(self) -> None:
         self._worker.want(frozenset(v.codec for v in self._viewers.values() if v.live))
