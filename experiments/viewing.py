@@ -17,6 +17,7 @@ from lrae.experiments.metrics import MS_SSIM_SIDE, SsimReference, psnr_yuv, ssim
 from lrae.experiments.screen import STATES, Instant, gaps, on_screen, undecodable
 from lrae.experiments.virtual import Outcome
 from lrae.experiments.vmaf import vmaf
+from lrae.sender.bundling import entry_bytes
 
 STALL = 0.2  # seconds between new pictures from which on people see a freeze
 UDP_IP = 28  # bytes of IPv4 and UDP headers
@@ -131,16 +132,17 @@ def bits_by_kind(outcome: Outcome, seconds: float) -> dict[str, float]:
     """The columns in kbit/s of what was sent in so many seconds."""
     sizes, per_byte = outcome.sizes, 8e-3 / seconds
     encoded = [frame for _, frame, _ in outcome.sent.values()]
-    made = sum(len(payload) for frame in encoded for payload in frame.payloads)
-    payloads = sizes["data", "bytes"] - DATA_OVERHEAD * sizes["data", "packets"]
+    entries = sum(entry_bytes(frame.bundles) for frame in encoded)
+    made = sum(len(payload) for frame in encoded for payload in frame.payloads) + entries
+    bodies = sizes["data", "bytes"] - DATA_OVERHEAD * sizes["data", "packets"]
     # a full queue leaves out packets: of what was sent, side information has the share that it has of what was made
-    side = sum(frame.side_bytes for frame in encoded) * payloads / made if made else 0.0
+    side, entries = (size * bodies / made if made else 0.0 for size in (sum(f.side_bytes for f in encoded), entries))
     udp_ip = UDP_IP * sum(sizes[kind, "packets"] for kind in SENT)
     found = {
-        "media": payloads - side,
+        "media": bodies - side - entries,
         "side": side,
         **{kind: sizes[kind, "bytes"] for kind in SENT[1:]},
-        "headers": udp_ip + DATA_OVERHEAD * sizes["data", "packets"],
+        "headers": udp_ip + DATA_OVERHEAD * sizes["data", "packets"] + entries,
     }
     back = sizes["feedback", "bytes"] + UDP_IP * sizes["feedback", "packets"]
     columns = {f"{kind}_kbps": size * per_byte for kind, size in found.items()}

@@ -30,10 +30,9 @@ def bundle(sizes: Sequence[int], room: int, least: int = 1) -> Bundles:
     return tuple(sorted((tuple(sorted(group, key=lambda index: (sizes[index], index))) for group in groups), key=min))
 
 
-def data_bytes(encoded_sizes: Sequence[int], bundles: Bundles) -> int:
-    """Bytes of the bodies behind their headers, if payloads of these sizes travel so."""
-    named = sum(len(group) for number, group in enumerate(bundles) if not is_alone(number, group))
-    return sum(encoded_sizes[index] for group in bundles for index in group) + ENTRY * named
+def entry_bytes(bundles: Bundles) -> int:
+    """What the entries of all its payloads add to a frame that travels so."""
+    return ENTRY * sum(len(group) for number, group in enumerate(bundles) if not is_alone(number, group))
 
 
 def _first_fit(sizes: Sequence[int], order: Sequence[int], room: int) -> list[list[int]]:

@@ -16,7 +16,7 @@ from lrae.codec.wire.data import ENTRY
 from lrae.codec.wire.serial import wrap
 from lrae.errors import ConfigError
 from lrae.models.rates import step_of
-from lrae.sender.bundling import bundle, data_bytes
+from lrae.sender.bundling import bundle, entry_bytes
 from lrae.sender.events import News
 from lrae.sender.rate import RateControl
 from lrae.sender.reference import ReferenceTracker
@@ -133,10 +133,8 @@ class FrameEncoder:
 
     def size_bits(self, encoded: EncodedFrame) -> int:
         """Bits of a frame's UDP payloads, headers included."""
-        sizes = [len(payload) for payload in encoded.payloads]
-        if encoded.bundles:
-            return 8 * (data_bytes(sizes, encoded.bundles) + self._overhead * len(encoded.bundles))
-        return 8 * sum(size + self._overhead for size in sizes if size)
+        datagrams = len(encoded.bundles or encoded.sent)
+        return 8 * (sum(map(len, encoded.payloads)) + entry_bytes(encoded.bundles) + self._overhead * datagrams)
 
     def _bundle(self, encoded: EncodedFrame, loss: float) -> EncodedFrame:
         """The same frame, its payloads sharing datagrams. Not in the other layouts: there a few packets are to have

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from lrae.codec.types import EncodedFrame, FrameHeader
 from lrae.codec.wire import Kind, PlainEnvelope, parse_packet
 from lrae.codec.wire.data import ENTRY, DataPacket
-from lrae.sender.bundling import bundle, data_bytes
+from lrae.sender.bundling import bundle, entry_bytes
 from lrae.sender.congestion import FixedRate
 from lrae.sender.encoding import FrameEncoder
 from lrae.sender.events import News
@@ -76,7 +76,7 @@ def test_the_bytes_reckoned_with_are_those_of_the_packets(sizes, room, least):
         DataPacket(1, 0, header, number, tuple((index, encoded.payloads[index]) for index in group)).body()
         for number, group in enumerate(encoded.bundles)
     ]
-    assert sum(map(len, made)) == data_bytes(sizes, encoded.bundles) + 13 * len(made)
+    assert sum(map(len, made)) == sum(sizes) + entry_bytes(encoded.bundles) + 13 * len(made)
 
 
 def test_a_frame_travels_in_its_bundles_and_parity_is_counted_by_them():
@@ -105,7 +105,7 @@ def test_datagrams_of_a_frame_follow_the_loss(fake_codec, small_format, picture)
     encoder, quiet = bundled(codec)
     assert len(quiet.bundles) < len(bundled(codec, loss=0.1)[1].bundles)
     sizes = [len(payload) for payload in quiet.payloads]
-    assert encoder.size_bits(quiet) == 8 * (data_bytes(sizes, quiet.bundles) + 24 * len(quiet.bundles))
+    assert encoder.size_bits(quiet) == 8 * (sum(sizes) + 2 * len(sizes) + 24 * len(quiet.bundles))
 
 
 def test_other_layouts_and_a_number_of_packets_that_was_asked_for_are_not_bundled(fake_codec, small_format, picture):
