@@ -98,10 +98,11 @@ class LraeEncoder(_Codec):
     def encode(
         self, state: State, frame: Frame, number: int, q: int, hints: EncodeHints, reference: int = 0
     ) -> tuple[EncodedFrame, State]:
-        """Encode one frame. A new scene becomes an intra frame; intra and every 8th frame are finer than `q`."""
+        """Encode one frame. A new scene becomes an intra frame; intra frames, and every 8th unless hints.even, are
+        finer than `q`."""
         core, times = self._core, [perf_counter()]
         intra = hints.intra
-        rate = frame_q(q, number, intra)
+        rate = frame_q(q, number, intra) if intra or not hints.even else q
         blocks, coded, prediction = self.analyse(state, frame, rate, intra, times)
         if not intra and state.motion is not None and energy(blocks, rate) > CUT_ENERGY:
             finer = frame_q(q, number, True)

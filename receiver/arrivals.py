@@ -8,7 +8,8 @@ from collections import OrderedDict
 from lrae.codec.wire.feedback import MAX_COVERED, MAX_HOLD, TIME_UNIT
 
 KEPT = 256  # counters whose arrival is remembered
-AGAIN = 8  # counters before the new ones that are named once more, in case the last report was lost
+AGAIN = 8, 48  # counters before the new ones that are named again, should reports be lost: on a good path, on a bad one
+LOSSY = 0.02  # share of datagrams lost from which on it is bad
 LOSS_WEIGHT = 0.02  # per datagram: the estimate follows the last 50
 TIMED_AGAIN = 2  # of them with their times
 
@@ -42,7 +43,7 @@ class ArrivalLog:
             return {}
         newest, at = self._newest, self._times[self._newest]
         fresh = max(0, newest - self._told)
-        covered = min(MAX_COVERED, fresh + AGAIN, newest + 1)
+        covered = min(MAX_COVERED, fresh + AGAIN[self.loss >= LOSSY], newest + 1)
         here = [back for back in range(covered) if newest - back in self._times]
         timed = [self._times[newest - back] for back in here if back < fresh + TIMED_AGAIN]
         ticks = [round((at - time) / TIME_UNIT) for time in timed]

@@ -40,6 +40,7 @@ class AckLog:
         self.loss = loss
         self.in_flight = 0  # bytes
         self._sent: OrderedDict[int, _Sent] = OrderedDict()
+        self._missing: set[int] = set()  # counters that a report has named as not there
         self._given_up: OrderedDict[int, None] = OrderedDict()  # counters that counted as lost lately
         self._patience = 1.0  # times COUNTERS and SECONDS
         self._arrival = 0  # units of time, unbounded
@@ -53,7 +54,10 @@ class AckLog:
             self._forget(next(iter(self._sent)))
 
     def reported(self, packet: Feedback, now: float) -> list[Fate]:
-        """The fate of datagrams not known before, in the order of their counters. What cannot be is ignored."""
+        """The fate of datagrams not known before, in the order of their counters. What cannot be is ignored.
+
+        Of those that no report has named, as these were lost, nothing is known: they are forgotten without a fate.
+        """
         if not packet.covered or not self._sent:
             return []
         newest = unwrap16(packet.counter, next(reversed(self._sent)))
@@ -71,9 +75,14 @@ class AckLog:
         fates = []
         for counter in [c for c in self._sent if c <= newest]:
             time = arrived.get(counter)
+            if time is None and counter > newest - packet.covered:
+                self._missing.add(counter)
             if time is None and not self._lost(newest - counter, self._latest - self._sent[counter].time):
                 continue
+            known = time is not None or counter in self._missing
             sent = self._forget(counter)
+            if not known:
+                continue
             fates.append(Fate(Ack(counter, sent.time, sent.size, time), sent.what))
             self.loss += LOSS_WEIGHT * ((time is None) - self.loss)
             if time is None:
@@ -91,6 +100,7 @@ class AckLog:
 
     def _forget(self, counter: int) -> _Sent:
         sent = self._sent.pop(counter)
+        self._missing.discard(counter)
         self.in_flight -= sent.size
         return sent
 

@@ -27,6 +27,7 @@ HISTORY_FRAMES = 8, 48  # least and most unconfirmed frames kept
 SIDE_LOSS = {False: 1e-2, True: 1e-4}  # how often inter and intra frames may lose all copies of it
 PATIENCE = 16  # frames without news after which tiles are refreshed
 MAX_EXPOSED = 12  # frames that a loss spoils, at most, in what spare motion is worth
+FAR_TOO_BIG, BIG = 5.0, 4.0  # an inter frame this many times over its target is encoded again, to so many times that
 TOO_BIG = 1.5  # an intra frame this many times over its target is encoded again
 MAX_INTERVAL = 0.5  # seconds; a longer pause between frames saves up no more bits
 TOO_LONG = 1.15  # an inter frame of the layout progressive is cut to this many times its target
@@ -36,6 +37,8 @@ MIN_SHARE = 0.1  # of the time: replays get it however slow the encoder is
 BUSY, IDLE = 0.9, 0.8  # shares of the frame interval: encoding that takes more makes q coarser, less lets it rise again
 COARSEST_BUSY = 20  # computing time alone makes it no coarser
 SPREAD = 0.01  # share of packets lost from which a frame of several payloads takes at least two datagrams
+MISSING_FIRST, MISSING_WEIGHT = 0.05, 0.03  # share of payloads that are not recovered: at first; of a frame in the mean
+NO_LOSS = 1e-3  # of these: too few for spare motion
 MAX_QUEUE = 0.25  # seconds that packets may wait to leave; beyond that a frame is skipped
 
 
@@ -82,6 +85,7 @@ class FrameEncoder:
         self._finest = float(Q_LEVELS - 1)  # q that there is time for
         self._patience = patience if layout == TILES else None
         self._silent = 0
+        self._missing = MISSING_FIRST
         self._refresher: Refresher | None = None
         self._rng = np.random.default_rng(seed)
         self._room, self._overhead, self._worth, self._coarsen = room, overhead, worth, coarsen
@@ -106,6 +110,10 @@ class FrameEncoder:
                 self._q.learn(True, q, bits)
                 encoded, after, q = self._encode(frame, self._q.fitting(True), intra, news.loss)
                 bits = self.size_bits(encoded)
+            elif not intra and bits > FAR_TOO_BIG * self._q.target(False):
+                # the reference has turned out to be damaged: q is that of a scene that needed few bits
+                encoded, after, q = self._encode(frame, self._q.coarser(q, bits, BIG), intra, news.loss)
+                intra, bits = encoded.header.intra, self.size_bits(encoded)
             if encoded.header.layout == PROGRESSIVE and not intra:
                 encoded, after = self._cut(encoded, after, before, TOO_LONG * self._q.target(False))
             self._q.update(intra, q, bits, self.size_bits(encoded))
@@ -176,7 +184,8 @@ class FrameEncoder:
             repair = min(MAX_EXPOSED, len(tracker) + 1)
             copies = side_copies(loss, intra)
             refresh = frozenset() if intra or self._refresher is None else self._refresher.choose(frame.y, step_of(q))
-            hints = EncodeHints(intra, self._packets, self._layout, copies, room, loss, repair, refresh)
+            missing, even = self._missing * (self._missing > NO_LOSS), isinstance(self._q, RateControl)
+            hints = EncodeHints(intra, self._packets, self._layout, copies, room, missing, repair, refresh, even)
             encoded, after = self._encoder.encode(state, frame, self._number, q, hints, tracker.number)
             if max(map(len, encoded.payloads)) <= room:
                 return self._bundle(encoded, loss), after, q
@@ -198,7 +207,9 @@ class FrameEncoder:
     def _resync(self, news: News) -> None:
         """Replays a loss if there is time; if not, time is saved up and the codec bears the mismatch."""
         for number, used in news.confirmed:
-            self.reference.confirm(number, used)
+            missing = self.reference.confirm(number, used)
+            if missing is not None:
+                self._missing += MISSING_WEIGHT * (missing - self._missing)
         if self._interval is not None:
             spare = max(self._interval - self._encode_time, MIN_SHARE * self._interval)
             self._credit = min(MAX_CREDIT, self._credit + spare)

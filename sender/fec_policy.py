@@ -15,10 +15,12 @@ from lrae.sender.retransmit import Retransmitter
 MEMORY = 2000  # datagrams whose fate is remembered: about 10 s at 1 Mbit/s
 ENOUGH = 32  # datagrams to know before the first parity
 EVERY = 1 / 16  # of the datagrams known must be new for another choice
-FIRST = 1 / 4  # share of parity before that many are known: the first frame is large, and all others build on it
-MARGIN = 0.3  # dB by which another plan must be better than the present one
-SHARES = (1 / 8, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1)  # parity packets per packet
-WINDOWS = (1, 2, 4, 8)  # frames; 1: block
+FEW = 300  # datagrams; where fewer are known, independent losses of the same rate stand in for the others
+FIRST_FRAME, FIRST = 1.0, 1 / 2  # share of parity of the first frame, on which all build, and of those before ENOUGH
+MARGIN = 0.2  # dB by which another plan must be better than the present one
+SHARES = (1 / 8, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1, 3 / 2, 2)  # parity packets per packet
+WINDOWS = (1, 2, 3, 4, 6, 8)  # frames; 1: block
+BEYOND = 2  # a window may have so many frames more than can be waited for: most of it is repaired before its end
 FRAMES = 48  # whose sizes are remembered
 HEADERS = 52  # bytes of a DATA datagram beside the payload: DATA, envelope, UDP and IP
 PARITY_HEADERS = 64  # bytes of a PARITY datagram beyond the longest payload that it covers
@@ -26,11 +28,11 @@ DELAY = 0.03  # seconds of the deadline that sending and decoding take
 # Prices in dB of PSNR-YUV at a given rate of all datagrams, from sessions with deadline and feedback of 36 to 43 dB
 # without loss (docs/transport.md). Losses cost more than in docs/loss.md: a frame has 2 or 3 packets, and a report
 # of what is lost waits for the deadline.
-DOUBLING = 3.0  # dB that twice the bits buy
-TOLD, AGE = 0.1, 8.0  # s, 1/s: the round trip that PRICE is for; how much more a loss costs for each second beyond it
-PARITY, WAITING = 0.2, 0.5  # dB: of having parity at all; of each frame that the damaged ones wait for it
+DOUBLING = 2.3  # dB that twice the bits buy
+TOLD, AGE = 0.15, 2.5  # s, 1/s: the round trip that PRICE is for; how much more a loss costs for each second beyond it
+PARITY, WAITING = 0.1, 0.15  # dB: of having parity at all; of each frame that the damaged ones wait for it
 LOST = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)  # share of the packets
-PRICE = (0.0, 0.7, 1.9, 3.2, 5.5, 8.0, 12.0)  # from 0.5 on: a guess that no choice hangs on
+PRICE = (0.0, 1.7, 3.6, 7.5, 10.0, 14.0, 18.0)  # from 0.5 on: a guess that no choice hangs on
 
 
 def price_of_bits(extra: float) -> float:
@@ -103,6 +105,12 @@ def still_lost(pattern: np.ndarray, packets: int, share: float, window: int, sla
     return (lost + debt) / (frames * packets)
 
 
+def _filled(pattern: np.ndarray) -> np.ndarray:
+    """The pattern, before it independent losses of the same rate, as many as make it FEW."""
+    missing = max(0, FEW - len(pattern))
+    return np.append(np.random.default_rng(missing).random(missing) < pattern.mean(), pattern)
+
+
 class FrameSizes:
     """The packets of the last FRAMES frames: how many, and how much longer a parity packet is than they are."""
 
@@ -140,7 +148,7 @@ class AdaptiveFec:
         self.history = LossHistory()
         self.share, self.window, self.cost, self.loss = FIRST, 1, 0.0, 0.0
         self._retransmit = retransmit
-        self._owed = 0.0
+        self._owed: float | None = None  # parity packets; None before the first frame
         self._sizes = FrameSizes()
         self._fresh = 0  # datagrams since the last choice
         self._slack: int | None = None
@@ -160,7 +168,7 @@ class AdaptiveFec:
             self._fresh, self._slack = 0, slack
         if not self.share:
             return Plan()
-        self._owed += self.share * len(sizes)
+        self._owed = FIRST_FRAME * len(sizes) if self._owed is None else self._owed + self.share * len(sizes)
         parity = int(self._owed + 1e-9)
         self._owed -= parity
         return Plan("streaming" if self.window > 1 else "block", parity, self.window, self.loss)
@@ -170,9 +178,10 @@ class AdaptiveFec:
         if len(pattern) < ENOUGH:
             return
         self.loss = float(pattern.mean())
+        pattern = _filled(pattern)
         dearer = 1.0 if rtt is None else max(0.5, 1 + AGE * (rtt - TOLD))  # older news, longer damage
         damaged = 1 - (1 - self.loss) ** packets
-        longer = {window: self._sizes.longer(window) for window in WINDOWS if window <= slack + 1}
+        longer = {window: self._sizes.longer(window) for window in WINDOWS if window <= slack + BEYOND}
 
         def cost(share: float, window: int, most: float) -> float:
             """dB; infinite where it must be more than `most`."""

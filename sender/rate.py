@@ -14,7 +14,8 @@ FIRST_LEARN = 0.7  # the first inter frames after an intra frame: the model know
 # q moves slowly: a frame that is much finer than its reference pays for all that the reference left out, and the
 # frame after it pays nothing, so that a q that follows every frame's bits swings between extremes
 DOWN, UP = 3, 1
-INTRA_SECONDS = 0.3  # an intra frame may take as many bits as this time of the stream
+SMALL, FAST_UP = 0.5, 2  # a frame below this share of its target lets q rise faster
+INTRA_SECONDS = 0.2  # an intra frame may take as many bits as this time of the stream
 REPAY_SECONDS = 1.2  # a debt of bits is paid back in about this time
 SKIP_SECONDS = 2.0  # a debt beyond this: the frame is skipped
 CREDIT_SECONDS = 0.4  # bits saved beyond this are forgotten
@@ -33,6 +34,7 @@ class RateControl:
         self._interval = 1 / fps
         self._bits_at_prior = {kind: math.log2(bpp * pixels) for kind, bpp in PRIOR_BPP.items()}
         self._debt = 0.0  # bits sent beyond the rate; negative: saved
+        self._last_bits = 0.0
         self._last: int | None = None  # q of the inter frame before, None after an intra frame
         self._limit = Q_LEVELS - 1  # of the first inter frames after an intra frame: no finer than that one
         self._since_intra = 0
@@ -66,12 +68,17 @@ class RateControl:
             return q
         if self._last is None:
             return min(q, self._limit)
-        return min(self._last + UP, max(self._last - DOWN, q))
+        up = FAST_UP if self._last_bits < SMALL * self.target(False) else UP
+        return min(self._last + up, max(self._last - DOWN, q))
 
     def fitting(self, intra: bool) -> int:
         """The q at which a frame should come to target() bits."""
         q = PRIOR_Q + (math.log2(self.target(intra)) - self._bits_at_prior[intra]) / SLOPE
         return min(Q_LEVELS - 1, max(0, round(q)))
+
+    def coarser(self, q: int, bits: float, times: float) -> int:
+        """The q at which an inter frame that took `bits` at `q` should come to so many times target()."""
+        return max(0, round(q - math.log2(max(1.0, bits / (times * self.target(False)))) / SLOPE))
 
     def learn(self, intra: bool, q: int, bits: float, weight: float = 1.0) -> None:
         """A frame at `q` came to `bits`, whether it is sent or not. weight: 0..1, against what was known."""
@@ -83,6 +90,6 @@ class RateControl:
         self._fresh = False
         self._since_intra = 0 if intra else self._since_intra + 1
         self.learn(intra, q, bits, LEARN[True] if intra else max(LEARN[False], FIRST_LEARN / max(1, self._since_intra)))
-        self._last = None if self._since_intra < 2 else q
+        self._last, self._last_bits = None if self._since_intra < 2 else q, bits
         self._limit = q if intra else self._limit
         self._debt += bits if sent is None else sent

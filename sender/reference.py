@@ -91,9 +91,9 @@ class ReferenceTracker:
             self._known = self._known and self._settled > 0
             self._drop_oldest()
 
-    def confirm(self, number: int, used: frozenset[int]) -> None:
+    def confirm(self, number: int, used: frozenset[int]) -> float | None:
         """The receiver has decoded frame `number` from the payloads `used` (none: extrapolated), or has decoded it
-        again from more than it had told before.
+        again from more than it had told before. Returns the share of the payloads that it misses, where this is news.
 
         What cannot be (another frame, other payloads, fewer than before) is ignored.
         """
@@ -102,10 +102,11 @@ class ReferenceTracker:
             self._known = False  # mended too late for us to follow
             self._wish_intra(False)
         if frame is None or not used <= frame.complete or not (frame.used is None or used > frame.used):
-            return
+            return None
         frame.used = used
         self._wish_intra(not used and frame is self._last_intra())
         self._settle()
+        return 1 - len(used) / len(frame.complete)
 
     @property
     def replay_cost(self) -> int:
