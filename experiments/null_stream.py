@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Mapping
 
-from lrae.codec.types import EncodedFrame, FrameHeader, VideoFormat
+from lrae.codec.types import DecodedFrame, EncodedFrame, Frame, FrameHeader, VideoFormat
 from lrae.codec.wire import Config
 from lrae.codec.wire.keys import Keys
 from lrae.codec.wire.serial import wrap
 from lrae.receiver.events import FrameDue, FramesMended, StreamEnded, StreamStarted
 from lrae.receiver.session import ReceiverSession
 from lrae.sender.congestion import FixedRate
+from lrae.sender.events import News
 from lrae.sender.flow import FecPolicy, Flow
 from lrae.sender.pacer import Pacer
 from lrae.sender.session import SenderSession
@@ -42,6 +44,39 @@ class NullFrames:
         intra = intra or number % REFRESH == 0
         reference = 0 if intra else wrap(number - 1)
         return EncodedFrame(FrameHeader(number, intra, 32, len(self._payloads), 0, reference), tuple(self._payloads), 0)
+
+
+class NullEncoder:
+    """What a session takes for a FrameEncoder; arguments as of NullFrames."""
+
+    skipped = replayed = 0
+
+    def __init__(self, rng: random.Random, packets: int = PACKETS, size: int = PAYLOAD) -> None:
+        self._frames = NullFrames(rng, packets, size)
+
+    def encode(self, frame: Frame, news: News) -> EncodedFrame:
+        """The next frame, whatever it shows."""
+        return self._frames.next(news.intra_wanted)
+
+
+class NullDecoder:
+    """A Decoder that uses all that arrives and shows one picture."""
+
+    model_hash = "0" * 16
+
+    def __init__(self, picture: Frame) -> None:
+        self._picture = picture
+
+    def initial_state(self) -> int:
+        """No state at all."""
+        return 0
+
+    def decode(
+        self, state: int, header: FrameHeader | None, payloads: Mapping[int, bytes], time: float = 0.0
+    ) -> tuple[DecodedFrame, int]:
+        """As Decoder says."""
+        whole = header is not None and len(payloads) == header.packets
+        return DecodedFrame(self._picture, frozenset(payloads), whole), state
 
 
 def decode_nothing(receiver: ReceiverSession, now: float) -> Counter[str]:

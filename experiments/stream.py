@@ -22,7 +22,7 @@ from lrae.experiments.clips import Clip
 from lrae.experiments.viewing import Viewing, view
 from lrae.experiments.virtual import Outcome, VirtualSession
 from lrae.receiver.session import ReceiverSession
-from lrae.sender.congestion import AdaptiveRate, FixedRate
+from lrae.sender.congestion import AdaptiveRate, FixedRate, RateController
 from lrae.sender.conventional import ConventionalFrameEncoder
 from lrae.sender.encoding import FrameEncoder
 from lrae.sender.flow import Flow
@@ -98,15 +98,28 @@ def play(
 
     make: of conventional encoders. Raises ConfigError, TraceError.
     """
-    video, rng = clip.format, random.Random(f"{seed}:session")
-    fps, adaptive = float(video.fps), setup.bitrate is None
-    controller = AdaptiveRate() if adaptive else FixedRate(setup.bitrate)
+    controller = AdaptiveRate() if setup.bitrate is None else FixedRate(setup.bitrate)
+    if setup.codec == LRAE:
+        frames, decoder, computed = lrae_ends(setup, clip.format, controller.rate, seed)
+    else:
+        frames, decoder, computed = *conventional_ends(setup, clip.format, controller.rate, make), None
+    return join(clip, setup, network, seed, controller, frames, decoder, computed)
+
+
+def join(
+    clip: Clip,
+    setup: Setup,
+    network: Network,
+    seed: int,
+    controller: RateController,
+    frames: Any,
+    decoder: Decoder,
+    computed: Callable[[], float] | None = None,
+) -> Outcome:
+    """Runs a clip from an encoder, frames, to a decoder. computed: as VirtualSession takes it. Raises TraceError."""
+    video, rng, adaptive = clip.format, random.Random(f"{seed}:session"), setup.bitrate is None
     pacer = Pacer(controller.rate, LONGEST_QUEUE if adaptive else QUEUE_SECONDS)
     flow = Flow(1, pacer, controller, parse_fec(setup.fec, setup.retransmit), setup.retransmit, setup.udp_ip)
-    if setup.codec == LRAE:
-        frames, decoder, computed = lrae_ends(setup, video, controller.rate, seed)
-    else:
-        frames, decoder, computed = *conventional_ends(setup, video, controller.rate, make), None
     layout = LAYOUTS.index(setup.layout)
     name = "m" if setup.codec == LRAE else setup.codec
     config = Config(1, video, name, decoder.model_hash, packets=setup.packets or 0, layout=layout)
@@ -116,7 +129,7 @@ def play(
     up = Link(LinkConfig(**common, rate=parse_rate(network.rate), queue_bytes=network.queue_bytes), f"{seed}:up")
     session = VirtualSession(
         clip.frames,
-        fps,
+        float(video.fps),
         SenderSession(config, flow, NoKey(), 0.0, rng.randbytes),
         frames,
         ReceiverSession(setup.deadline, NoKey(), rng.randbytes),

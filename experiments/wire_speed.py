@@ -1,25 +1,44 @@
-"""lrae-bench wire: microseconds of computing that a DATA packet costs on either side, without codec and sockets."""
+"""lrae-bench wire: microseconds of computing that a DATA packet costs on either side, without codec and sockets, and
+how much faster than real time a whole session runs in virtual time."""
 
 from __future__ import annotations
 
 import argparse
 import random
+from fractions import Fraction
 from pathlib import Path
 from statistics import median
 from time import thread_time
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from lrae.codec.types import FrameHeader
+from lrae.codec.types import Frame, FrameHeader, VideoFormat
 from lrae.codec.wire import DataPacket, Envelope, Kind, parse_packet
 from lrae.codec.wire.keys import Keys, NoKey, SharedKey
 from lrae.experiments.arguments import count
-from lrae.experiments.null_stream import FPS, PACKETS, PAYLOAD, NullFrames, decode_nothing, null_sender
+from lrae.experiments.clips import Clip
+from lrae.experiments.null_stream import (
+    FPS,
+    PACKETS,
+    PAYLOAD,
+    NullDecoder,
+    NullEncoder,
+    NullFrames,
+    decode_nothing,
+    null_sender,
+)
+from lrae.experiments.stream import Network, Setup, join
 from lrae.receiver.session import ReceiverSession
+from lrae.sender.congestion import FixedRate
 
 CHUNKS = 20  # a figure is the median over so many runs in a row
 WARM_UP = 50  # frames
+RATE = 400_000  # bit/s of the session in virtual time,
+VIRTUAL_PACKETS, VIRTUAL_PAYLOAD = 2, 600  # and its packets of a frame, bytes of each: 0.7 of that, for parity as well
+NETWORKS = {"no loss": Network(rtt=0.1), "10 % lost": Network("10%", 0.1)}
+FORMAT = VideoFormat(64, 48, Fraction(FPS))
 KEYS = {"no key": NoKey(), "key": SharedKey(bytes(range(32)))}
 
 
@@ -48,11 +67,14 @@ def run(args: argparse.Namespace, console: Console) -> dict:
     for key, label in labels.items():
         table.add_row(label, *(f"{us[key]:.1f}" for us in result["us_per_packet"].values()))
     console.print(table)
+    for kind, speed in result["virtual_session"].items():
+        console.print(f"virtual session, {kind}: {speed:.0f} × real time")
     return result
 
 
 def measure(frames: int) -> dict:
-    """{"us_per_packet": {"no key" | "key": {"seal", "open_parse", "sender", "receiver"}}}, and the sizes."""
+    """{"us_per_packet": {"no key" | "key": {"seal", "open_parse", "sender", "receiver"}}}, "virtual_session": {network:
+    seconds of stream that a second of computing gets through}, and the sizes."""
     us = {}
     for name, keys in KEYS.items():
         seal, opened = envelope_seconds(keys, frames * PACKETS)
@@ -60,6 +82,7 @@ def measure(frames: int) -> dict:
         us[name] = {"seal": seal, "open_parse": opened, "sender": sender, "receiver": receiver}
     return {
         "us_per_packet": {name: {k: 1e6 * v for k, v in row.items()} for name, row in us.items()},
+        "virtual_session": {kind: virtual_speed(network, frames) for kind, network in NETWORKS.items()},
         "payload": PAYLOAD,
         "packets": PACKETS,
         "frames": frames,
@@ -109,6 +132,18 @@ def session_seconds(keys: Keys, frames: int) -> tuple[float, float]:
             pass
         spent.append((middle - start + thread_time() - end, end - middle))
     return tuple(_per_packet(side) for side in zip(*spent[-frames:], strict=True))
+
+
+def virtual_speed(network: Network, frames: int) -> float:
+    """Seconds of stream for each second of computing, of a session as lrae-send and lrae-recv have it, parity,
+    retransmission, jitter buffer and reports included, at 400 kbit/s."""
+    grey = np.full((FORMAT.height, FORMAT.width), 128, np.uint8)
+    picture = Frame(grey, grey[::2, ::2], grey[::2, ::2])
+    clip, setup = Clip("nothing", FORMAT, (picture,) * frames), Setup(RATE)
+    encoder = NullEncoder(random.Random(1), VIRTUAL_PACKETS, VIRTUAL_PAYLOAD)
+    start = thread_time()
+    join(clip, setup, network, 0, FixedRate(RATE), encoder, NullDecoder(picture))
+    return frames / FPS / (thread_time() - start)
 
 
 def _per_packet(frames: tuple[float, ...]) -> float:

@@ -14,7 +14,10 @@ def test_wire_writes_its_documented_keys(tmp_path, capsys):
     assert set(result["us_per_packet"]) == {"no key", "key"}
     for row in result["us_per_packet"].values():
         assert set(row) == {"seal", "open_parse", "sender", "receiver"} and all(us > 0 for us in row.values())
-    assert "Microseconds" in capsys.readouterr().out
+    assert set(result["virtual_session"]) == {"no loss", "10 % lost"}
+    assert all(speed > 0 for speed in result["virtual_session"].values())
+    told = capsys.readouterr().out
+    assert "Microseconds" in told and "× real time" in told
 
 
 @pytest.mark.parametrize("secret", [True, False])
