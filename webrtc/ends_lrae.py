@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from lrae.codec import make_decoder, make_encoder, share_cores
+from lrae.codec.api import Decoder, Encoder
 from lrae.codec.types import EncodedFrame, Frame, VideoFormat
 from lrae.receiver.jitter import ReadyFrame
 from lrae.receiver.labels import Labeller
@@ -23,12 +24,17 @@ SMOOTH = 0.1  # per frame: how fast the time that decoding takes is followed
 
 
 class LraeEncoding:
-    """The encoder of a model at bit/s, and what it knows of the receiver. Another layout or imputer begins with an
-    intra frame. Raises ModelError, ConfigError."""
+    """An encoder at bit/s with what it knows of the receiver. Another layout or imputer begins with an intra frame.
 
-    def __init__(self, model: str, video: VideoFormat, bitrate: float, device: str) -> None:
-        share_cores()
-        self._encoders = {impute: make_encoder(model, video, device, impute) for impute in (IMPUTED, BARE)}
+    encoders: by IMPUTE's names. clock: seconds, to measure computing time with: frames that take too long are made
+    coarser, and replays that there is no time for are left out.
+    """
+
+    def __init__(
+        self, encoders: Mapping[str, Encoder], bitrate: float, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        video = encoders[IMPUTED].format
+        self._encoders, self._clock = encoders, clock
         self._rate = RateControl(bitrate, float(video.fps), video.width * video.height)
         self._interval = 1 / float(video.fps)
         self._mode: Mode | None = None
@@ -40,10 +46,14 @@ class LraeEncoding:
         """As Encoding says."""
         before, self._mode = self._mode, mode
         if before is None or (before.impute, before.layout) != (mode.impute, mode.layout):
-            encoder = self._encoders[mode.impute]
-            interval, number = self._interval, self._number
             self._frames = FrameEncoder(
-                encoder, self._rate, layout=mode.layout, interval=interval, first_number=number, worth=True
+                self._encoders[mode.impute],
+                self._rate,
+                layout=mode.layout,
+                interval=self._interval,
+                clock=self._clock,
+                first_number=self._number,
+                worth=True,
             )
         wanted = news.intra_wanted or (mode.resync and not before.resync if before else False)
         wanted |= mode.resync and self._outage(news)
@@ -71,14 +81,12 @@ class LraeEncoding:
 
 
 class LraeDecoding:
-    """The decoder of a model with its classifier (None: no labels). Raises ModelError, ConfigError."""
+    """A decoder with a classifier (None: no labels). decoders: by IMPUTE's names."""
 
-    def __init__(self, model: str, video: VideoFormat, device: str, classifier: str | None) -> None:
-        share_cores()
-        self._decoders = {impute: make_decoder(model, video, device, impute) for impute in (IMPUTED, BARE)}
-        self._labeller = Labeller(classifier) if classifier else None
-        self._format, self._impute = video, IMPUTED
-        self._interval, self._seconds = 1 / float(video.fps), 0.0
+    def __init__(self, decoders: Mapping[str, Decoder], labeller: Labeller | None = None) -> None:
+        self._decoders, self._labeller = decoders, labeller
+        self._format, self._impute = decoders[IMPUTED].format, IMPUTED
+        self._interval, self._seconds = 1 / float(self._format.fps), 0.0
         self.start()
 
     def start(self) -> None:
@@ -109,3 +117,18 @@ class LraeDecoding:
         picture, self._impute = self._mending.state, impute
         self._mending = MendingDecoder(self._decoders[impute])
         self._mending.state = replace(picture, recall=self._mending.state.recall)
+
+
+def lrae_encoding(model: str, video: VideoFormat, bitrate: float, device: str = "auto") -> LraeEncoding:
+    """The encoder of a model. Raises ModelError, ConfigError."""
+    share_cores()
+    return LraeEncoding({impute: make_encoder(model, video, device, impute) for impute in (IMPUTED, BARE)}, bitrate)
+
+
+def lrae_decoding(
+    model: str, video: VideoFormat, device: str = "auto", classifier: str | None = "actions"
+) -> LraeDecoding:
+    """The decoder of a model and a classifier. Raises ModelError, ConfigError."""
+    share_cores()
+    decoders = {impute: make_decoder(model, video, device, impute) for impute in (IMPUTED, BARE)}
+    return LraeDecoding(decoders, Labeller(classifier) if classifier else None)

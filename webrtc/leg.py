@@ -81,6 +81,7 @@ class Leg:
         self._side_bytes = 0
         self.captures: OrderedDict[int, float] = OrderedDict()  # of frames sent
         self.recovered = 0  # packets that were lost at first
+        self.streams = 0  # how often the sender had to call its receiver
 
     @property
     def connected(self) -> bool:
@@ -136,6 +137,7 @@ class Leg:
                 session.handle_timer(now)
         while event := self._receiver.next_event():
             if isinstance(event, StreamStarted):
+                self.streams += 1
                 self._receiver.accept(event, now, early=not self._sequential)
             yield event
         while self._sender.next_event():

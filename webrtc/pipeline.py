@@ -27,6 +27,7 @@ from lrae.webrtc.weather import Weather
 LRAE, H264 = "lrae", "h264"
 FIXED_SHARE = 0.5  # parity packets per packet where FEC is "on"
 MAX_STEPS = 10_000  # of the sessions at one call
+TICK = 1e-6  # seconds: timers are sums of floats, and a hair before its time nothing is done
 MAX_BEHIND = 3  # frames that wait for a decoder: beyond that no new ones are taken
 REMEMBERED = 256  # frames
 
@@ -196,7 +197,7 @@ class Pipeline:
             at = side.leg.next_time()
             if at > now:
                 break
-            self._now = max(self._now, at)
+            self._now = max(self._now, at + TICK)
             for event in side.leg.step(self._now):
                 side.handle(event, now)
         self._now = max(self._now, now)

@@ -100,9 +100,9 @@ def _serve(connection: Connection, make: Callable[..., Any], args: tuple) -> Non
 
 class _EncodingThere:
     def __init__(self, screen: Screen, *args: Any) -> None:
-        from lrae.webrtc.ends_lrae import LraeEncoding  # this process alone loads the networks
+        from lrae.webrtc.ends_lrae import lrae_encoding  # this process alone loads the networks
 
-        self._screen, self._encoding = screen, LraeEncoding(*args)
+        self._screen, self._encoding = screen, lrae_encoding(*args)
 
     def encode(self, time: float, news: News, mode: Mode) -> EncodedFrame | None:
         return self._encoding.encode(self._screen.read(time), news, mode)
@@ -110,9 +110,9 @@ class _EncodingThere:
 
 class _DecodingThere:
     def __init__(self, screen: Screen, *args: Any) -> None:
-        from lrae.webrtc.ends_lrae import LraeDecoding
+        from lrae.webrtc.ends_lrae import lrae_decoding
 
-        self._screen, self._decoding = screen, LraeDecoding(*args)
+        self._screen, self._decoding = screen, lrae_decoding(*args)
         self.start, self.mend = self._decoding.start, self._decoding.mend
 
     def decode(self, frame: ReadyFrame, impute: str) -> dict[str, Any]:
@@ -122,7 +122,7 @@ class _DecodingThere:
 
 
 class RemoteEncoding:
-    """LraeEncoding(*args) in a process of its own; video: its second argument."""
+    """lrae_encoding(*args) in a process of its own; video: its second argument."""
 
     def __init__(self, *args: Any) -> None:
         context = multiprocessing.get_context("spawn")
@@ -139,7 +139,7 @@ class RemoteEncoding:
 
 
 class RemoteDecoding:
-    """LraeDecoding(*args) in a process of its own; video: its second argument."""
+    """lrae_decoding(*args) in a process of its own; video: its second argument."""
 
     def __init__(self, *args: Any) -> None:
         context = multiprocessing.get_context("spawn")
