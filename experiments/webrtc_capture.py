@@ -18,6 +18,7 @@ import numpy as np
 
 from lrae.cli import Parser, run_main
 from lrae.errors import SinkError
+from lrae.receiver.broadcast.site import serve_site
 from lrae.sender.source import parse_size
 from lrae.udp import run_loop
 from lrae.webrtc.access import Access
@@ -25,7 +26,7 @@ from lrae.webrtc.browser import Tab, browse
 from lrae.webrtc.clip import Clip
 from lrae.webrtc.gateway import Gateway
 from lrae.webrtc.loop import Loop
-from lrae.webrtc.server import make_app, serve
+from lrae.webrtc.server import make_app
 
 WINDOW = 1200, 880  # CSS pixels
 SCALE = 2 / 3  # pixels of the recording per CSS pixel
@@ -104,8 +105,8 @@ async def capture(args: argparse.Namespace) -> int:
     """Runs server and browser, records, writes the best file that fits."""
     gateway = Gateway(lambda size, show: Clip(args.input, size, None, show), args.size, partial(Loop, seed=args.seed))
     try:
-        app = make_app(gateway, Access("127.0.0.1", None))
-        async with serve(app, ("127.0.0.1", 0)) as bound, browse() as browser:
+        site = serve_site(make_app(gateway, Access(None)), ("127.0.0.1", 0), None, "")
+        async with site as bound, browse() as browser:
             tab = await browser.open()
             await tab.look(*WINDOW)
             await tab.go(f"http://localhost:{bound[1]}/")

@@ -83,6 +83,7 @@ class Tab:
         """The size of the window in CSS pixels, the colour scheme, and device pixels per CSS pixel."""
         window = {"width": width, "height": height, "deviceScaleFactor": ratio, "mobile": width < 700}
         await self.call("Emulation.setDeviceMetricsOverride", **window)
+        await self.call("Emulation.setScrollbarsHidden", hidden=True)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         await self.call("Emulation.setEmulatedMedia", features=[scheme])
 

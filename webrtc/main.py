@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import importlib.util
+import ipaddress
+import socket
 from functools import partial
 
 from lrae.cli import Parser, format_address, parse_address, run_main
@@ -37,15 +40,19 @@ def build_parser() -> argparse.ArgumentParser:
 
 async def serve(args: argparse.Namespace) -> int:
     """Puts the parts together and runs them until a signal; returns the exit code."""
+    from lrae.receiver.broadcast.site import check_token, serve_site
     from lrae.webrtc.access import Access
     from lrae.webrtc.clip import Clip
     from lrae.webrtc.gateway import Gateway
     from lrae.webrtc.loop import Loop, make_ends
     from lrae.webrtc.server import make_app
-    from lrae.webrtc.server import serve as listen
 
     address = parse_address(args.listen, allow_port_zero=True)
-    access, size = Access(address[0], args.token), parse_size(args.size)
+    check_token(args.token, "--token")
+    with contextlib.suppress(ValueError):  # a name: serve_site() sees later, when everything is loaded
+        if args.token is None and not ipaddress.ip_address(address[0].partition("%")[0]).is_loopback:
+            raise ConfigError(f"{format_address(address)} is open to strangers: give --token TOKEN")
+    access, size = Access(args.token), parse_size(args.size)
     if size[0] % 2 or size[1] % 2:
         raise ConfigError(f"--size {args.size}: both sides must be even")
     stop = asyncio.Event()
@@ -57,7 +64,7 @@ async def serve(args: argparse.Namespace) -> int:
         partial(Loop, seed=args.seed, ends=partial(make_ends, model=args.model, device=args.device)),
     )
     try:
-        async with listen(make_app(gateway, access), address) as bound:
+        async with serve_site(make_app(gateway, access), address, args.token, "--token") as bound:
             with Display(args.quiet) as display:
                 for line in invitation(bound, access):
                     display.say(line)
@@ -69,7 +76,8 @@ async def serve(args: argparse.Namespace) -> int:
 
 def invitation(bound: tuple[str, int], access) -> list[str]:
     """Where the page is, a line each."""
-    host = "localhost" if bound[0] == "127.0.0.1" else bound[0]
+    here = socket.gethostname()
+    host = {"127.0.0.1": "localhost", "0.0.0.0": here, "::": here}.get(bound[0], bound[0])
     page = f"http://{format_address((host, bound[1]))}/"
     if access.token is None:
         return [f"open {page}"]

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator
 from importlib import resources
 
 from aiohttp import web
 
-from lrae.cli import Address, format_address
-from lrae.errors import ConfigError
 from lrae.receiver.broadcast import whep_routes
+from lrae.receiver.broadcast.whep import SDP, refuse
 from lrae.webrtc.access import CONTROL, Access, add_headers, guard
 from lrae.webrtc.camera import OfferRefused
 from lrae.webrtc.gateway import Gateway
 
 MAX_BODY = 64 << 10
+WATCHING = "this page may watch, not control"
 TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
-GOODBYE = 2.0  # seconds for open connections when the server stops
 
 
 def make_app(gateway: Gateway, access: Access) -> web.Application:
-    """All routes. The caller closes the gateway."""
+    """All routes, for serve_site(). The caller closes the gateway."""
     app = web.Application(middlewares=[guard(access)], client_max_size=MAX_BODY)
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(lambda _: gateway.hub.close())
@@ -33,9 +29,7 @@ def make_app(gateway: Gateway, access: Access) -> web.Application:
 
     async def static(request: web.Request) -> web.Response:
         make = assets.get(request.match_info["name"])
-        if make is None:
-            raise web.HTTPNotFound(text="There is no such file.\n")
-        return make()
+        return make() if make else refuse(404, "no such file")
 
     async def socket(request: web.Request) -> web.StreamResponse:
         return await gateway.hub.serve(request, access.role(request))
@@ -43,30 +37,25 @@ def make_app(gateway: Gateway, access: Access) -> web.Application:
     async def who(request: web.Request) -> web.Response:
         return web.json_response({"role": access.role(request)})
 
-    def may_control(request: web.Request) -> None:
-        if access.role(request) != CONTROL:
-            raise web.HTTPForbidden(text="This page may watch, not control.\n")
-
     async def camera(request: web.Request) -> web.Response:
-        may_control(request)
-        if request.content_type != "application/sdp":
-            raise web.HTTPUnsupportedMediaType(text="An offer is application/sdp.\n")
+        if access.role(request) != CONTROL:
+            return refuse(403, WATCHING)
+        if request.content_type != SDP:
+            return refuse(415, f"the offer must be {SDP}", Accept_Post=SDP)
         try:
-            sdp = (await request.read()).decode()
-            name, answer = await gateway.camera.answer(sdp)
+            name, answer = await gateway.camera.answer((await request.read()).decode())
         except UnicodeDecodeError:
-            raise web.HTTPBadRequest(text="An offer is text in UTF-8.\n") from None
+            return refuse(400, "the offer is not UTF-8 text")
         except OfferRefused as error:
-            return web.Response(status=error.status, text=f"{error}\n")
-        return web.Response(
-            status=201, text=answer, content_type="application/sdp", headers={"Location": f"/camera/{name}"}
-        )
+            return refuse(error.status, str(error))
+        return web.Response(status=201, text=answer, content_type=SDP, headers={"Location": f"/camera/{name}"})
 
     async def camera_off(request: web.Request) -> web.Response:
-        may_control(request)
+        if access.role(request) != CONTROL:
+            return refuse(403, WATCHING)
         if not await gateway.camera.hang_up(request.match_info["name"]):
-            raise web.HTTPNotFound(text="There is no such camera.\n")
-        return web.Response(status=200)
+            return refuse(404, "no such camera")
+        return web.Response()
 
     app.add_routes(
         [
@@ -92,21 +81,3 @@ def load_assets() -> dict:
                 body=body, content_type=kind, charset="utf-8"
             )
     return made
-
-
-@contextlib.asynccontextmanager
-async def serve(app: web.Application, address: Address) -> AsyncIterator[Address]:
-    """Answers at `address` while the context lasts; gives the one it has (port 0: any). Raises ConfigError."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=GOODBYE, handle_signals=False)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, *address, backlog=64)
-        try:
-            await site.start()
-        except OSError as error:
-            raise ConfigError(f"cannot listen on {format_address(address)}: {error.strerror or error}") from None
-        yield runner.addresses[0][:2]
-    finally:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(2 * GOODBYE):
-                await runner.cleanup()

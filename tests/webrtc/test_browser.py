@@ -19,13 +19,14 @@ pytest.importorskip("aiortc")
 
 from lrae.codec.y4m import frame_bytes, header
 from lrae.errors import SourceError
+from lrae.receiver.broadcast.site import serve_site
 from lrae.sender.source import open_source, parse_fps
 from lrae.webrtc.access import Access
 from lrae.webrtc.browser import browse, find_browser
 from lrae.webrtc.clip import Clip
 from lrae.webrtc.gateway import Gateway
 from lrae.webrtc.loop import Loop
-from lrae.webrtc.server import make_app, serve
+from lrae.webrtc.server import make_app
 
 pytestmark = [
     pytest.mark.skipif(find_browser() is None, reason="no Chromium is installed: apt install chromium"),
@@ -79,7 +80,7 @@ class Visit:
         self.gateway = Gateway(lambda size, show: Clip(clip, size, parse_fps(FPS), show), SIZE, listening)
 
     def serve(self, token=None, port=0):
-        return serve(make_app(self.gateway, Access("127.0.0.1", token)), ("127.0.0.1", port))
+        return serve_site(make_app(self.gateway, Access(token)), ("127.0.0.1", port), token, "--token")
 
     def recovery(self):
         """Seconds from the end of the last drop until LRAE shows a picture again that arrived; None: not yet."""

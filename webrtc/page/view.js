@@ -8,6 +8,7 @@ const KIND_NAMES = { media: "media", side: "side information", parity: "parity",
 const DRAW_EVERY = 120; // ms: charts; the numbers come with every word of the server
 const HOLD = 900; // ms that a sentence stays, so that it can be read
 const LOST_FOR = 5; // seconds that a lost packet of H.264 explains why it stands still
+const LATE = 200; // ms by which a picture may be old before the sentence says so
 const LEGS = ["lrae", "h264"];
 const H264_DASH = [5, 3];
 
@@ -183,14 +184,14 @@ const LRAE_NOW = {
 
 // [kind, text]; kind: what the sentence is about. drop: that of the button, or null. lost: H.264 lost packets lately.
 function sentence({ state, stall_ms: stall, situation }, drop, lost) {
-  const lrae = state?.lrae;
   if (situation?.paused) return ["paused", "Paused: no new frames are sent."];
+  const lrae = state?.lrae;
+  const [old, oldH264] = LEGS.map((leg) => Math.round(stall?.[leg] ?? 0));
+  const other = (old > LATE && lrae === "whole" ? `LRAE is late by ${old} ms.` : LRAE_NOW[lrae]) ?? "";
   if (state?.h264 === "frozen") {
-    const since = `${Math.round(stall?.h264 ?? 0)} ms`;
-    const other = LRAE_NOW[lrae] ?? "";
-    if (drop && performance.now() < drop.until) return ["frozen", `Nothing arrives. H.264 stands still: ${since}. ${other}`];
-    if (lost) return ["frozen", `H.264 waits for a key frame: ${since}. ${other}`];
-    return ["late", `H.264 is late: ${since}. ${other}`];
+    if (drop && performance.now() < drop.until) return ["frozen", `Nothing arrives. H.264 stands still: ${oldH264} ms. ${other}`];
+    if (lost) return ["frozen", `H.264 waits for a key frame: ${oldH264} ms. ${other}`];
+    return ["late", `H.264 is late by ${oldH264} ms. ${other}`];
   }
   if (drop && !drop.told && drop.done && LEGS.every((leg) => leg in drop.back)) {
     drop.told = true;
@@ -198,6 +199,6 @@ function sentence({ state, stall_ms: stall, situation }, drop, lost) {
   }
   if (lrae === "extrapolated") return ["extrapolated", "Nothing of the newest frame arrived: LRAE continues the motion that it saw last."];
   if (lrae === "partial") return ["partial", "Packets are missing: LRAE paints their parts from what it knows; H.264 had them repaired in time."];
-  if (lrae === "frozen") return ["lrae", "LRAE is late."];
+  if (lrae === "frozen" || old > LATE) return ["lrae", `LRAE is late by ${old} ms.`];
   return ["calm", "Both pictures are whole: every packet arrived, or was repaired in time."];
 }
