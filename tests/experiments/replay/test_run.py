@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from lrae.errors import ConfigError, LraeError, SourceError
-from lrae.experiments.replay import charge, job
+from lrae.experiments.replay import charge, job, speed
 from lrae.experiments.replay.charge import Calibration, Charge
 from lrae.experiments.replay.folder import Folder, frames_path, read_jobs
 from lrae.experiments.replay.main import main
@@ -252,6 +252,16 @@ def test_a_run_that_takes_too_long_is_ended_and_recorded_and_the_others_are_done
     found = {bool(row["error"]): row for row in read_rows(path)}
     assert code == 1 and found[False]["frames"] == 8
     assert found[True]["error"] == "the process that ran it died, or it took 1 s"
+
+
+def test_the_speed_of_a_matrix_is_measured_with_and_without_kept_encodes(monkeypatch):
+    for name, value in (("SECONDS", 0.3), ("LOSSES", ("none",)), ("REDUNDANCY", ("none",))):
+        monkeypatch.setattr(speed, name, value)
+    result = speed.measure("synthetic:96x64@25x8", 1)
+    assert set(result) == {"new", "kept"}
+    for figures in result.values():
+        assert figures["runs"] == 2 * len(speed.NAMES) and figures["session_seconds_per_second"] > 0
+        assert figures["session_seconds"] == pytest.approx(0.32 * figures["runs"])
 
 
 def test_the_smoke_matrix_runs_whole_on_a_small_clip(tmp_path, capsys):
