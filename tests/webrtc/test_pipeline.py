@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections import Counter
 from dataclasses import replace
 from fractions import Fraction
@@ -59,7 +60,7 @@ class Virtual:
         before = len(self.stats)
         for _ in range(100_000):
             capture = self.offered / float(self.video.fps)
-            at = min(self.pipeline.next_time(), capture, self.work[0][0] if self.work else end)
+            at = min(self.pipeline.next_time(), capture, self.work[0][0] if self.work else math.inf)
             if at > end:
                 break
             self.now = max(self.now, at)
