@@ -110,7 +110,7 @@ async def capture(args: argparse.Namespace) -> int:
             tab = await browser.open()
             await tab.look(*WINDOW)
             await tab.go(f"http://localhost:{bound[1]}/")
-            await tab.until("document.getElementById('lrae-state').textContent === 'whole'", PATIENCE)
+            await tab.until("document.getElementById('lrae-state').dataset.state === 'whole'", PATIENCE)
             await asyncio.sleep(WARM_UP)
             doing = asyncio.create_task(act(tab))
             frames = await record(tab, args.seconds)

@@ -4,6 +4,7 @@ import { LaneChart, LineChart, SECONDS, StackChart } from "./charts.js";
 import { LOST, Mosaic } from "./mosaic.js";
 
 const KINDS = ["media", "side", "parity", "retransmit", "headers", "feedback"];
+const STATE_NAMES = { whole: "all arrived", partial: "part arrived" }; // of the newest frame's packets
 const KIND_NAMES = { media: "media", side: "side information", parity: "parity", retransmit: "sent again" };
 const DRAW_EVERY = 120; // ms: charts; the numbers come with every word of the server
 const HOLD = 900; // ms that a sentence stays, so that it can be read
@@ -94,7 +95,7 @@ export class View {
   captions(stats) {
     for (const leg of LEGS) {
       const state = stats.state?.[leg] ?? "–";
-      put(`${leg}-state`, state);
+      put(`${leg}-state`, STATE_NAMES[state] ?? state);
       $(`${leg}-state`).dataset.state = state;
       $(`figure-${leg}`).dataset.state = state;
       put(`${leg}-psnr`, number(stats.psnr?.[leg], 1, " dB"));
@@ -176,7 +177,7 @@ function pair(id, text) {
 }
 
 const LRAE_NOW = {
-  whole: "LRAE is whole.",
+  whole: "LRAE has all of the newest frame.",
   partial: "LRAE goes on with what arrives.",
   extrapolated: "LRAE continues the motion that it saw last.",
   frozen: "LRAE stands still, too.",
@@ -200,5 +201,5 @@ function sentence({ state, stall_ms: stall, situation }, drop, lost) {
   if (lrae === "extrapolated") return ["extrapolated", "Nothing of the newest frame arrived: LRAE continues the motion that it saw last."];
   if (lrae === "partial") return ["partial", "Packets are missing: LRAE paints their parts from what it knows; H.264 had them repaired in time."];
   if (lrae === "frozen" || old > LATE) return ["lrae", `LRAE is late by ${old} ms.`];
-  return ["calm", "Both pictures are whole: every packet arrived, or was repaired in time."];
+  return ["calm", "Both are up to date: every packet arrived, or was repaired in time."];
 }
