@@ -10,7 +10,7 @@ from statistics import fmean
 
 import numpy as np
 
-from lrae.experiments.replay.report_rows import LRAE, Condition, Run, loss_rate
+from lrae.experiments.replay.report_rows import LRAE, RESENT, Condition, Run, loss_rate
 
 MIN_SEQUENCES = 5  # fewer say nothing about other sequences: no intervals
 RESAMPLES = 1000
@@ -63,6 +63,11 @@ class Cell:
     def best_other(self) -> Entry:
         """The best of the conventional codecs with its best redundancy."""
         return max((entry for entry in self.entries if entry.codec != LRAE), key=lambda entry: entry.value)
+
+    def unprotected(self) -> Entry | None:
+        """The best of the conventional codecs without parity, if one ran so."""
+        plain = [e for e in self.entries if e.codec != LRAE and e.redundancy.removesuffix(RESENT) == "none"]
+        return max(plain, key=lambda entry: entry.value, default=None)
 
     @property
     def decided(self) -> bool:

@@ -26,6 +26,7 @@ from lrae.experiments.replay.report_style import (
 MEASURES = {"psnr_yuv": "PSNR-YUV 6:1:1, dB", "ssim_db": "SSIM, dB", "ms_ssim": "MS-SSIM", "vmaf": "VMAF"}
 SHORT = {"none": "no FEC", "block": "RS", "streaming": "str."}
 WIDE = (7.6, 4.4)
+PLAIN = "without FEC"
 BAR_LOSSES = 5  # so many groups of bars fit
 
 
@@ -58,10 +59,14 @@ def quality_plot(contest: Contest, folder: Path | None, name: str, wide: bool = 
     """Quality over loss by codec, the best redundancy of each, and where LRAE takes the lead."""
     rate = contest.crossover
     best = [cell.best_other() for cell in contest.cells]
+    plain = [(cell.rate, entry.value) for cell in contest.cells if (entry := cell.unprotected())]
     with plotting(folder, name, size=WIDE if wide else SIZE) as (axes, result):
         loss_axis(axes, contest.rates)
-        axes.plot(*bent(contest.rates, [entry.value for entry in best]), color=colour("shade"), linewidth=6, zorder=1)
+        shade_leads(axes, contest)
         ends = {}
+        if len(plain) > 1:
+            axes.plot(*bent(*zip(*plain, strict=True)), color=colour(PLAIN), linestyle=":", linewidth=1.6, zorder=2)
+            ends[PLAIN] = plain[-1]
         for codec in contest.codecs:
             rates, entries = contest.curve(codec)
             ends[codec] = draw_curve(axes, codec, rates, [entry.value for entry in entries])
@@ -69,7 +74,7 @@ def quality_plot(contest: Contest, folder: Path | None, name: str, wide: bool = 
         if wide:
             axes.set_xticks(contest.rates, [tick_of(cell) for cell in contest.cells], linespacing=1.25)
             axes.set_xlabel("lost packets, %; below it the best conventional codec there and its redundancy")
-        axes.set_title(f"{contest.condition}\nLRAE {tell_crossover(rate)}")
+        axes.set_title(f"{contest.condition}\nLRAE {tell_contest(contest)}")
         if rate is not None and rate > contest.rates[0]:
             height = float(np.interp(rate, contest.rates, [entry.value for entry in best]))
             mark_crossover(axes, rate, height)
@@ -77,13 +82,32 @@ def quality_plot(contest: Contest, folder: Path | None, name: str, wide: bool = 
     caption = (
         f"{measure_name(contest.measure)} of what was on screen against the rate of independent loss, at equal total "
         f"bits ({contest.condition}), mean over {_sequences(contest)}. Each conventional codec has its best redundancy "
-        "at each loss rate in hindsight; the grey band follows the best of them. Between measured rates quality is "
-        "interpolated linearly in the loss rate, which bends on this axis."
+        "at each loss rate in hindsight; the grey band follows the best of them, the dotted line the best of them "
+        "without parity. Coloured: where LRAE is ahead of all. Between measured rates quality is interpolated linearly "
+        "in the loss rate, which bends on this axis."
     )
     if interval := contest.crossover_interval():
         ends_text = " to ".join("never" if end is None else percent(end) for end in interval)
         caption += f" 90 % interval of the crossover, over sequences: {ends_text}."
     return Picture(name, f"{measure_name(contest.measure)} against loss", result["svg"], caption, wide=wide)
+
+
+def tell_contest(contest: Contest) -> str:
+    """Where LRAE is ahead; if nowhere, where it is the least behind."""
+    if contest.crossover is not None:
+        return tell_crossover(contest.crossover)
+    nearest = max(contest.cells, key=lambda cell: cell.lead)
+    told = "ahead" if nearest.lead > 0 else "closest"
+    return f"not ahead at the highest loss; {told} at {percent(nearest.rate)}: {nearest.lead:+.2f}"
+
+
+def shade_leads(axes, contest: Contest) -> None:
+    """A band along the best conventional codec, and colour between it and LRAE where that is ahead."""
+    x, best = bent(contest.rates, [cell.best_other().value for cell in contest.cells])
+    _, ours = bent(contest.rates, [cell.oracle(LRAE).value for cell in contest.cells])
+    axes.plot(x, best, color=colour("shade"), linewidth=6, zorder=1)
+    ahead = {"where": ours > best, "interpolate": True}
+    axes.fill_between(x, best, ours, **ahead, color=colour(LRAE), alpha=0.18, linewidth=0, zorder=0)
 
 
 def tick_of(cell: Cell) -> str:

@@ -117,6 +117,7 @@ def test_every_codec_is_credited_with_the_redundancy_whose_mean_is_best(tmp_path
     contest = contest_of(tmp_path, made_rows())
     assert contest.rates == [0, 0.05, 0.1, 0.2]
     assert [cell.best_other().redundancy for cell in contest.cells] == ["none", "none", "block:50", "block:50"]
+    assert [cell.unprotected().redundancy for cell in contest.cells] == ["none"] * 4
     assert contest.crossover == pytest.approx(CROSSOVER)
 
 
