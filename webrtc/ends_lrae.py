@@ -26,8 +26,8 @@ SMOOTH = 0.1  # per frame: how fast the time that decoding takes is followed
 class LraeEncoding:
     """An encoder at bit/s with what it knows of the receiver. Another layout or imputer begins with an intra frame.
 
-    encoders: by IMPUTE's names. clock: seconds, to measure computing time with: frames that take too long are made
-    coarser, and replays that there is no time for are left out.
+    encoders: by IMPUTE's names. clock: seconds, to measure computing time with: replays that there is no time for are
+    left out.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class LraeEncoding:
                 clock=self._clock,
                 first_number=self._number,
                 worth=True,
+                coarsen=False,  # coarser frames take hardly less time: where it is short, inputs are dropped
             )
         wanted = news.intra_wanted or (mode.resync and not before.resync if before else False)
         wanted |= mode.resync and self._outage(news)

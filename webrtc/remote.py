@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import os
 import signal
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
@@ -18,7 +17,6 @@ from lrae.receiver.jitter import ReadyFrame
 from lrae.sender.events import News
 from lrae.webrtc.ends import Mode, Seen
 
-NICE = 5  # so that the page stays quick, however busy the codec is
 JOIN = 2.0  # seconds to wait for a process that was told to leave
 
 
@@ -80,8 +78,6 @@ class Remote:
 
 def _serve(connection: Connection, make: Callable[..., Any], args: tuple) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started us decides when to leave
-    with contextlib.suppress(OSError, AttributeError):
-        os.nice(NICE)
     with contextlib.suppress(EOFError, OSError):  # the other process has gone
         target, failed = None, None
         try:
