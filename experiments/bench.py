@@ -13,7 +13,19 @@ from rich.console import Console
 
 from lrae.cli import Parser, run_main
 from lrae.errors import ConfigError, SinkError
-from lrae.experiments import actions, congestion, fec, loss_cli, rd, session, soak, speed, viewers, wire_speed
+from lrae.experiments import (
+    actions,
+    congestion,
+    fec,
+    loss_cli,
+    rd,
+    session,
+    soak,
+    speed,
+    viewers,
+    webrtc_speed,
+    wire_speed,
+)
 from lrae.experiments.anchors import ANCHORS, CRFS, DEFAULT_ANCHORS
 from lrae.experiments.arguments import count, levels, names_of, sizes
 from lrae.experiments.clips import find_clips
@@ -59,6 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
     wire_speed.add_command(commands)
     replay_speed.add_command(commands)
     soak.add_command(commands)
+    webrtc_speed.add_command(commands)
     viewers.add_command(commands)
     return parser
 
