@@ -103,7 +103,7 @@ def test_datagrams_of_a_frame_follow_the_loss(fake_codec, small_format, picture)
     codec = fake_codec(small_format)
     codec.frame = picture(0)
     encoder, quiet = bundled(codec)
-    assert len(quiet.bundles) < len(bundled(codec, loss=0.1)[1].bundles)
+    assert len(quiet.bundles) < len(bundled(codec, loss=0.2)[1].bundles)
     sizes = [len(payload) for payload in quiet.payloads]
     assert encoder.size_bits(quiet) == 8 * (sum(sizes) + 2 * len(sizes) + 24 * len(quiet.bundles))
 
