@@ -9,7 +9,9 @@ const authorization = token ? { Authorization: `Bearer ${token}` } : {};
 
 const GATHER_MS = 1000; // addresses of this side that are not known by then are found by the checks
 const CONNECT_MS = 12000;
+const STALL_MS = 5000;
 const STATUS_MS = 500;
+const MISSED = 6; // answers of the server, one after the other, until it counts as gone
 const RETRY_MS = [500, 1000, 2000, 4000];
 const HELP = {
   401: "This server asks for a token: open the address with ?token=… at its end.",
@@ -18,6 +20,7 @@ const HELP = {
 
 let connection = null;
 let session = null; // the Location of the WHEP session
+let over = () => {}; // ends the connection that is
 let failures = 0;
 let last = { at: 0, frames: 0, delay: 0, emitted: 0 };
 
@@ -65,16 +68,26 @@ async function look() {
   await pc.setRemoteDescription({ type: "answer", sdp: await response.text() });
   await new Promise((resolve, reject) => {
     const slow = setTimeout(() => reject(new Error("no way for the video through the network")), CONNECT_MS);
+    let stalled = null;
+    over = () => {
+      clearTimeout(slow);
+      clearTimeout(stalled);
+      resolve();
+    };
+    // the server's goodbye: a browser tells it here, and elsewhere only after a long silence
+    const transport = transceiver.receiver.transport;
+    if (transport) transport.addEventListener("statechange", () => transport.state === "closed" && over());
     pc.addEventListener("connectionstatechange", () => {
+      clearTimeout(stalled);
       if (pc.connectionState === "connected") {
         clearTimeout(slow);
         failures = 0;
         say("");
       } else if (pc.connectionState === "disconnected") {
         say("The connection stalls…");
+        stalled = setTimeout(over, STALL_MS);
       } else if (["failed", "closed"].includes(pc.connectionState)) {
-        clearTimeout(slow);
-        resolve();
+        over();
       }
     });
   });
@@ -128,10 +141,13 @@ async function figures(pc) {
 }
 
 async function report() {
+  let missed = 0;
   for (;;) {
     try {
       if (connection && connection.connectionState === "connected") {
+        missed += 1;
         const status = await (await fetch("/status", { headers: authorization })).json();
+        missed = status.viewers + status.connecting ? 0 : missed; // it may be another server by now
         receiver.textContent = status.line;
         const viewers = status.viewers === 1 ? "1 viewer" : `${status.viewers} viewers`;
         const shown = connection ? await figures(connection) : "";
@@ -141,6 +157,10 @@ async function report() {
       }
     } catch {
       receiver.textContent = browser.textContent = "";
+    }
+    if (missed >= MISSED) {
+      missed = 0;
+      over();
     }
     await pause(STATUS_MS);
   }
