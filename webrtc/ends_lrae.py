@@ -7,6 +7,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+import cv2
+
 from lrae.codec import make_decoder, make_encoder, share_cores
 from lrae.codec.api import Decoder, Encoder
 from lrae.codec.types import EncodedFrame, Frame, VideoFormat
@@ -20,6 +22,10 @@ from lrae.webrtc.ends import BARE, IMPUTED, Mode, Seen
 
 MAX_LOST = 8  # frames lost as a whole in a row: an intra frame is sooner there than replays of all of them
 REMEMBERED = 256  # frames sent
+# Where computing time is short, frames are dropped, up to a third of them; replays have the time of those, too. Only
+# then frames get coarser, which saves little time. (FrameEncoder's interval, in frames)
+PATIENCE = 1.5
+MOST_BITS = 2.0  # times those of a frame at the full frame rate: finer frames would take longer still
 SMOOTH = 0.1  # per frame: how fast the time that decoding takes is followed
 
 
@@ -36,7 +42,7 @@ class LraeEncoding:
         video = encoders[IMPUTED].format
         self._encoders, self._clock = encoders, clock
         self._rate = RateControl(bitrate, float(video.fps), video.width * video.height)
-        self._interval = 1 / float(video.fps)
+        self._interval, self._time = 1 / float(video.fps), 0.0
         self._mode: Mode | None = None
         self._number = 0
         self._sent: OrderedDict[int, frozenset[int]] = OrderedDict()
@@ -50,17 +56,18 @@ class LraeEncoding:
                 self._encoders[mode.impute],
                 self._rate,
                 layout=mode.layout,
-                interval=self._interval,
+                interval=PATIENCE * self._interval,
                 clock=self._clock,
                 first_number=self._number,
                 worth=True,
-                coarsen=False,  # coarser frames take hardly less time: where it is short, inputs are dropped
             )
         wanted = news.intra_wanted or (mode.resync and not before.resync if before else False)
         wanted |= mode.resync and self._outage(news)
         if not mode.resync:  # as if all had arrived
             news = replace(news, confirmed=tuple((n, self._sent.get(n, used)) for n, used in news.confirmed))
-        encoded = self._frames.encode(frame, replace(news, intra_wanted=wanted))
+        pause, self._time = max(frame.time - self._time, self._interval), frame.time
+        target = news.target * min(1.0, MOST_BITS * self._interval / pause)
+        encoded = self._frames.encode(frame, replace(news, intra_wanted=wanted, target=target))
         if encoded is None:
             return None
         number = encoded.header.number
@@ -122,7 +129,7 @@ class LraeDecoding:
 
 def lrae_encoding(model: str, video: VideoFormat, bitrate: float, device: str = "auto") -> LraeEncoding:
     """The encoder of a model. Raises ModelError, ConfigError."""
-    share_cores()
+    _share_cores()
     return LraeEncoding({impute: make_encoder(model, video, device, impute) for impute in (IMPUTED, BARE)}, bitrate)
 
 
@@ -130,6 +137,11 @@ def lrae_decoding(
     model: str, video: VideoFormat, device: str = "auto", classifier: str | None = "actions"
 ) -> LraeDecoding:
     """The decoder of a model and a classifier. Raises ModelError, ConfigError."""
-    share_cores()
+    _share_cores()
     decoders = {impute: make_decoder(model, video, device, impute) for impute in (IMPUTED, BARE)}
     return LraeDecoding(decoders, Labeller(classifier) if classifier else None)
+
+
+def _share_cores() -> None:
+    """OpenCV's threads, too: on a machine that is busy with all else that is shown, each waits long for its turn."""
+    cv2.setNumThreads(share_cores())

@@ -132,11 +132,11 @@ class Loop:
         for end in (end for ends in self._ends.values() for end in ends):
             if hasattr(end, "close"):
                 end.close()
-        for worker in self._workers.values():
-            worker.shutdown(cancel_futures=True)
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(JOIN)
+        for worker in self._workers.values():
+            worker.shutdown(cancel_futures=True)
 
     # the pipeline's thread
 
