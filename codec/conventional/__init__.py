@@ -14,10 +14,15 @@ NAMES = tuple(CODECS)
 
 
 def make_encoder(
-    name: str, video: VideoFormat, bitrate: float, room: int = 1150, refresh: int | None = None
+    name: str,
+    video: VideoFormat,
+    bitrate: float,
+    room: int = 1150,
+    refresh: int | None = None,
+    preset: str | None = None,
 ) -> ConventionalEncoder:
     """The encoder of a name in NAMES; arguments as of ConventionalEncoder. Raises ConfigError."""
-    return ConventionalEncoder(name, video, bitrate, room, refresh)
+    return ConventionalEncoder(name, video, bitrate, room, refresh, preset)
 
 
 def make_decoder(name: str, video: VideoFormat, conceal: bool = True) -> ConventionalDecoder:

@@ -45,11 +45,18 @@ class ConventionalEncoder:
 
     video: the frames; odd sizes are padded. bitrate: bit/s of coded frames, without packet headers. room: bytes of a
     packet that a slice has to fit in. refresh: frames in which every part of the picture is coded without prediction
-    once, column by column (x264's intra-refresh; h264 only), None: as the codec has it. Raises ConfigError.
+    once, column by column (x264's intra-refresh; h264 only), None: as the codec has it. preset: libav's, None: the
+    codec's. Raises ConfigError.
     """
 
     def __init__(
-        self, name: str, video: VideoFormat, bitrate: float, room: int = 1150, refresh: int | None = None
+        self,
+        name: str,
+        video: VideoFormat,
+        bitrate: float,
+        room: int = 1150,
+        refresh: int | None = None,
+        preset: str | None = None,
     ) -> None:
         self._codec: Codec = find(name)
         if refresh is not None and not self._codec.conceals:
@@ -57,6 +64,7 @@ class ConventionalEncoder:
         self.name, self.format = name, video
         self.reopened = 0
         self._slice, self._refresh = max(200, room - PARAMETER_SETS), refresh or self._codec.refresh
+        self._preset = {} if preset is None else {"preset": preset}
         self._time: float | None = None
         self._ticks = 0
         self._open(max(LEAST_BITRATE, bitrate))
@@ -114,7 +122,7 @@ class ConventionalEncoder:
         context.bit_rate = rate
         context.gop_size = self._codec.gop_size or ENDLESS
         context.max_b_frames = 0
-        context.options = self._codec.options(rate, self._slice, self._refresh)
+        context.options = self._codec.options(rate, self._slice, self._refresh) | self._preset
         try:
             context.open()
         except av.error.FFmpegError as error:

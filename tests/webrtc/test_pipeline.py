@@ -19,7 +19,7 @@ from lrae.webrtc.pipeline import H264, LRAE, Pipeline
 from lrae.webrtc.situation import Situation
 from lrae.webrtc.stats import StatsMaker
 
-VIDEO = VideoFormat(64, 48, Fraction(30))
+VIDEO = VideoFormat(48, 32, Fraction(30))
 BASE = Situation(bitrate_kbps=2000)  # the small exact codec of conftest knows no q, and never gets near it
 REAL_VIDEO, REAL = VideoFormat(128, 96, Fraction(30)), Situation(bitrate_kbps=200)
 KINDS = ("media", "side", "parity", "retransmit", "headers")
@@ -114,7 +114,7 @@ def test_statistics_have_every_key_of_the_contract(world):
         *("stall_ms", "stalls", "label", "dropped_inputs", "situation"),
     }
     assert set(stats["kbps"][LRAE]) == set(stats["kbps"][H264]) == {*KINDS, "feedback"}
-    assert stats["size"] == [64, 48] and 28 <= stats["fps"] <= 32
+    assert stats["size"] == [48, 32] and 28 <= stats["fps"] <= 32
     assert set(stats["packets"][LRAE]) == {0}
 
 
@@ -186,7 +186,7 @@ def test_losses_show_in_the_packets_and_lrae_goes_on():
     assert Counter(code for s in stats for code in s["packets"][H264])[1]
     moved = states(stats, LRAE)
     assert moved["whole"] + moved["partial"] + moved["extrapolated"] >= 0.8 * len(stats) and moved["partial"]
-    world.set(imputer=False, layout="progressive", resync=False)
+    world.set(imputer=False, layout="progressive", resync=False, fec="off")
     stats = world.until(3.5)[10:]
     codes = Counter(code for s in stats for code in s["packets"][LRAE])
     assert codes[1] and not codes[3], "without the imputer, what is lost is lost"
