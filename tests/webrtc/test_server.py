@@ -6,7 +6,11 @@ import asyncio
 import contextlib
 import json
 import re
+import signal
+import subprocess
+import sys
 import threading
+import urllib.request
 from dataclasses import asdict
 from html.parser import HTMLParser
 from importlib import resources
@@ -313,3 +317,20 @@ def test_lrae_webrtc_refuses_in_one_line_what_cannot_be(capsys):
         assert main(arguments) == 1
         error = capsys.readouterr().err
         assert error.startswith("error: ") and error.count("\n") == 1
+
+
+def test_the_program_serves_its_page_and_leaves_when_told():
+    code = "import sys; from lrae.webrtc.main import main; sys.exit(main())"
+    arguments = ["--listen", "0", "--input", "synthetic:96x64@10x10", "--size", "96x64"]
+    program = subprocess.Popen([sys.executable, "-P", "-c", code, *arguments], stderr=subprocess.PIPE, text=True)
+    try:
+        told = program.stderr.readline()
+        address = re.fullmatch(r"open (http://localhost:[0-9]+/)\n", told)[1]
+        with urllib.request.urlopen(address, timeout=30) as answer:
+            assert answer.status == 200 and b"<title>LRAE-VC" in answer.read()
+        program.send_signal(signal.SIGINT)
+        assert program.wait(60) == 0
+        assert program.stderr.read() == ""
+    finally:
+        program.kill()
+        program.wait()
