@@ -19,9 +19,12 @@ from lrae.codec.conventional.settings import find as find_codec
 from lrae.errors import ConfigError
 from lrae.experiments.clips import Clip
 from lrae.experiments.environment import commit, processor
+from lrae.experiments.replay.action import action_accuracy
 from lrae.experiments.replay.charge import Charge
 from lrae.experiments.replay.encodes import CachedEncoder, Encodes
 from lrae.experiments.replay.footage import Footage, load
+from lrae.experiments.replay.table import ACCURACY
+from lrae.experiments.screen import on_screen
 from lrae.experiments.stream import LRAE, Network, Setup, play, viewing_delay
 from lrae.experiments.viewing import bits_by_kind, view
 from lrae.experiments.virtual import Outcome
@@ -51,8 +54,9 @@ class Condition:
 
 @dataclass(frozen=True)
 class Job:
-    """A run. model: weights, of lrae; measures: of QUALITY; traces: folder of loss and rate traces. equal_bits: share
-    by which all datagrams may miss the bitrate before the run is done again with another; 0: never."""
+    """A run. model: weights, of lrae; measures: of QUALITY, and ACCURACY; traces: folder of loss and rate traces.
+    equal_bits: share by which all datagrams may miss the bitrate before the run is done again with another; 0: never.
+    """
 
     footage: Footage
     condition: Condition
@@ -124,7 +128,11 @@ def run_job(job: Job, charge: Charge, cache_folder: str | None = None, frames_lo
     try:
         played = play_job(job, charge, cache_folder)
         row |= known_of_clip(played.clip) | charged(job, charge)
-        viewing, instants = view(played.clip, played.outcome, played.delay, job.measures)
+        session = played.clip, played.outcome, played.delay
+        viewing, instants = view(*session, [measure for measure in job.measures if measure != ACCURACY])
+        if ACCURACY in job.measures:
+            pictures = [instant.picture for instant in on_screen(*session)]
+            row[ACCURACY] = action_accuracy(job.footage.source, pictures, float(played.clip.format.fps))
         row |= asdict(viewing) | {"told_kbps": None if played.told is None else played.told / 1e3}
         if frames_log:
             lines = "".join(json.dumps(asdict(instant)) + "\n" for instant in instants)

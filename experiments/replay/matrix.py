@@ -17,6 +17,7 @@ from lrae.codec.conventional.settings import find as find_codec
 from lrae.errors import ConfigError, LraeError
 from lrae.experiments.replay.footage import find
 from lrae.experiments.replay.job import TRACES, Condition, Job, located, located_pings
+from lrae.experiments.replay.table import ACCURACY
 from lrae.experiments.stream import LRAE, Network
 from lrae.experiments.viewing import QUALITY
 from lrae.sender.main import parse_bitrate, parse_fec
@@ -258,7 +259,7 @@ LISTS: dict[str, Callable[[object], Any]] = {
     "redundancy": _fec,
     "retransmit": _truth,
     "seeds": _number(0, 1 << 31, whole=True),
-    "measures": _of(QUALITY, "measure"),
+    "measures": _of((*QUALITY, ACCURACY), "measure"),
 }
 SINGLE: dict[str, Callable[[object], Any]] = {
     "fit": lambda value: parse_size(_text(value)),

@@ -11,7 +11,7 @@ import numpy as np
 
 from lrae.experiments.replay.report_compare import Cell, Contest
 from lrae.experiments.replay.report_rates import RateCurves
-from lrae.experiments.replay.report_rows import ACCURACY, LRAE, RESENT
+from lrae.experiments.replay.report_rows import LRAE, RESENT
 from lrae.experiments.replay.report_style import (
     SIZE,
     Picture,
@@ -22,6 +22,7 @@ from lrae.experiments.replay.report_style import (
     name_of,
     plotting,
 )
+from lrae.experiments.replay.table import ACCURACY
 
 MEASURES = {"psnr_yuv": "PSNR-YUV 6:1:1, dB", "ssim_db": "SSIM, dB", "ms_ssim": "MS-SSIM", "vmaf": "VMAF"}
 SHORT = {"none": "no FEC", "block": "RS", "streaming": "str."}

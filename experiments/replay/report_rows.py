@@ -14,7 +14,6 @@ from lrae.experiments.viewing import QUALITY
 
 LRAE = "lrae"
 RESENT = "+NACK"  # after a code: lost packets are sent again too
-ACCURACY = "action_accuracy"  # share of instants at which the classifier names the right action
 NEEDED = ("sequence", "codec", "loss", "rtt_ms", "deadline_ms", "fec", "retransmit", "seed")
 UNLIMITED = "unlimited"
 PROVENANCE = ("version", "commit", "machine", "model")

@@ -13,6 +13,7 @@ from pathlib import Path
 from lrae.errors import ConfigError, SinkError
 from lrae.experiments.viewing import Viewing
 
+ACCURACY = "action_accuracy"
 RESULTS, PARQUET = "results.csv", "results.parquet"
 Row = dict[str, object]
 
@@ -57,6 +58,9 @@ FIGURES = tuple(
     Column(f.name, _KINDS[str(f.type).removesuffix(" | None")], f.metadata["unit"], f.metadata["meaning"])
     for f in fields(Viewing)
 )
+ACTIONS = (
+    Column(ACCURACY, float, "", "share of instants at which the classifier names the clip's action; none if unknown"),
+)
 PROVENANCE = (
     Column("told_kbps", float, "kbit/s", "bitrate of the session: another than bitrate_kbps where equal_bits needs it"),
     Column("error", str, "", "why the run failed; the figures are missing then"),
@@ -66,7 +70,7 @@ PROVENANCE = (
     Column("date", str, "", "UTC, when the run ended"),
     Column("took_s", float, "s", "how long it took"),
 )
-COLUMNS = (*CONDITION, *FIGURES, *PROVENANCE)
+COLUMNS = (*CONDITION, *FIGURES, *ACTIONS, *PROVENANCE)
 NAMES = tuple(column.name for column in COLUMNS)
 VARYING = ("date", "took_s", "machine")  # columns in which two runs of the same matrix may differ
 

@@ -23,10 +23,10 @@ from lrae.experiments.replay.report_checks import gaps, unequal_bits
 from lrae.experiments.replay.report_compare import crossover, headline, make_cells, make_contests
 from lrae.experiments.replay.report_plots import accuracy_plot
 from lrae.experiments.replay.report_rates import rate_curves
-from lrae.experiments.replay.report_rows import ACCURACY, Condition, Run, read_runs
+from lrae.experiments.replay.report_rows import Condition, Run, read_runs
 from lrae.experiments.replay.report_session_plots import still_pictures
 from lrae.experiments.replay.report_style import spread
-from lrae.experiments.replay.table import RESULTS, Table
+from lrae.experiments.replay.table import ACCURACY, RESULTS, Table
 
 SEQUENCES = ("a", "b", "c", "d", "e", "f")
 LOSSES = {"none": 0.0, "0.05": 0.05, "10%": 0.1, "0.2": 0.2}
