@@ -49,6 +49,8 @@ class Broadcast:
         self._viewers[viewer.id] = viewer
         try:
             answer = await viewer.answer(sdp)
+            if self._closed:
+                raise OfferError("this server is about to end", BUSY)
         except BaseException as error:
             if isinstance(error, OfferError):
                 self._refused[error.status] += 1

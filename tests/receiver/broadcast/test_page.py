@@ -6,8 +6,6 @@ import asyncio
 
 import pytest
 
-pytest.importorskip("aiortc", reason="needs the web extra")
-
 from lrae.codec.types import VideoFormat
 from lrae.receiver.broadcast.view import WebView
 from lrae.webrtc.browser import browse, find_browser
