@@ -28,7 +28,7 @@ from lrae.webrtc.gateway import Gateway
 from lrae.webrtc.loop import Loop
 from lrae.webrtc.server import make_app
 
-WINDOW = 1200, 880  # CSS pixels
+WINDOW = 1200, 960  # CSS pixels
 SCALE = 2 / 3  # pixels of the recording per CSS pixel
 MAX_BYTES = 3_000_000
 QUALITIES = (70, 60, 50, 40, 30, 20, 10)  # of WebP: the best one that fits

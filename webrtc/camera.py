@@ -36,10 +36,12 @@ class OfferRefused(LraeError):
 
 
 class Camera:
-    """show(frame, now) is called from a thread with each frame, now being time.monotonic(); gone() from the event loop
-    when a camera that was there stops."""
+    """show(frame, now) is called from a thread with each frame, now being time.monotonic(); gone(told) from the event
+    loop when a camera that was there stops: told, as its owner said so."""
 
-    def __init__(self, size: tuple[int, int], show: Callable[[Frame, float], None], gone: Callable[[], None]) -> None:
+    def __init__(
+        self, size: tuple[int, int], show: Callable[[Frame, float], None], gone: Callable[[bool], None]
+    ) -> None:
         self._size, self._show, self._gone = size, show, gone
         self._peer: RTCPeerConnection | None = None
         self._task: asyncio.Task | None = None
@@ -85,7 +87,7 @@ class Camera:
             if not self._id or not secrets.compare_digest(camera, self._id):
                 return False
             await self._release()
-        self._gone()
+        self._gone(True)
         return True
 
     async def close(self) -> None:
@@ -130,7 +132,7 @@ class Camera:
             log.exception("the camera failed")
         if self._peer is peer:
             self._peer, self._task, self._id = None, None, ""
-            self._gone()
+            self._gone(False)
         await _close(peer)
 
     def _convert(self, picture: av.VideoFrame) -> None:

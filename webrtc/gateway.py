@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -34,7 +35,8 @@ class Gateway:
         self.size = size
         self.situation = Situation()
         self._event_loop = asyncio.get_running_loop()
-        self._wants_camera, self._paused_by = False, 0.0
+        self._wants_camera = False
+        self._id = secrets.token_urlsafe(8)  # tells pages that this is another server than before
         self.clip = clip(size, self._from_clip)
         self.fps = float(self.clip.fps)
         width, height = size
@@ -81,7 +83,7 @@ class Gateway:
     def _hello(self, page: Page) -> dict:
         self.clip.play(True)  # at once; the watch below only looks now and then
         return {
-            "id": page.id,
+            "server": self._id,
             "role": page.role,
             "version": VERSION,
             "size": list(self.size),
@@ -127,9 +129,9 @@ class Gateway:
             raise ConfigError("no camera is connected")
         self._wants_camera = source == "camera"
 
-    def _camera_gone(self) -> None:
-        if self._wants_camera:
-            self._wants_camera = False
+    def _camera_gone(self, told: bool) -> None:
+        before, self._wants_camera = self._wants_camera, False
+        if before and not told:
             self.hub.tell({"error": "The camera has gone; the sample clip plays."})
 
     async def _watch_viewers(self) -> None:

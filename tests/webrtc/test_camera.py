@@ -36,13 +36,13 @@ class Grey(VideoStreamTrack):
 
 class Events:
     def __init__(self):
-        self.frames, self.gone = [], 0
+        self.frames, self.gone = [], []
 
     def show(self, frame, now):
         self.frames.append((frame, now))
 
-    def left(self):
-        self.gone += 1
+    def left(self, told):
+        self.gone.append(told)
 
     async def until(self, true):
         async with asyncio.timeout(30):
@@ -86,7 +86,7 @@ def test_a_camera_s_frames_come_in_the_size_that_is_wanted_until_it_hangs_up(cam
         frame, now = events.frames[-1]
         assert frame.size == SIZE and abs(int(frame.y.mean()) - 187) < 8 and now <= time.monotonic()
         assert not await camera.hang_up("another")
-        assert await camera.hang_up(name) and not camera.live and events.gone == 1
+        assert await camera.hang_up(name) and not camera.live and events.gone == [True]
         await peer.close()
 
     camera(test)
@@ -116,7 +116,7 @@ def test_a_camera_that_vanishes_is_gone(camera, monkeypatch):
         await events.until(lambda: events.frames)
         await peer.close()
         await events.until(lambda: events.gone)
-        assert not camera.live
+        assert not camera.live and events.gone == [False]
 
     camera(test)
 

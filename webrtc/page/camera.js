@@ -52,7 +52,7 @@ export class Camera {
       await connected(peer);
       if (turn !== this.turn) return;
       peer.onconnectionstatechange = () => {
-        if (["failed", "closed"].includes(peer.connectionState)) this.failed("The camera's connection broke; the sample clip plays.");
+        if (["failed", "closed"].includes(peer.connectionState)) this.failed("The camera's connection broke, or another camera has taken over.");
       };
       this.changed(true);
     } catch (error) {

@@ -20,14 +20,16 @@ function start() {
 
   const handlers = {
     hello(message) {
+      const another = hello && hello.server !== message.server; // it has started again: it knows nothing of this page
+      const before = another && situation.values;
       hello = message;
       document.body.dataset.role = message.role;
       view.hello(message);
       situation.start(message);
-      if (first && message.role === "control" && Object.keys(asked).length) situation.change(asked);
+      if (message.role === "control" && (before || first)) situation.change(before || asked);
       first = false;
+      if (another && camera.on) camera.failed("The server has started again; the sample clip plays.");
       handlers.problem(message.problem);
-      if (camera.on) link.send({ source: "camera" });
     },
     stats(message) {
       view.stats(message);
@@ -47,7 +49,7 @@ function start() {
   };
   const situation = new Situation((fields) => link.send({ set: fields }));
   const camera = new Camera((on) => {
-    link.send({ source: on ? "camera" : "sample" });
+    if (on) link.send({ source: "camera" }); // what goes, the server sees
     $("camera").textContent = on ? "Back to the clip" : "Use my camera";
     if (on) clear("camera");
   });

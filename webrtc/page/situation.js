@@ -88,7 +88,7 @@ export class Situation {
 
   // The viewer has changed something.
   change(fields) {
-    if (!this.values) return;
+    if (!this.values || !Object.keys(fields).length) return;
     this.values = { ...this.values, ...fields };
     this.touched = performance.now();
     this.pending = { ...this.pending, ...fields };
