@@ -194,8 +194,8 @@ class LraeEncoder(_Codec):
 
     @staticmethod
     def _packet_count(coded: CodedFrame, hints: EncodeHints) -> int:
-        """A first guess: two packets at least, so that a loss never takes a whole frame; more by the MTU."""
-        return 2 + int(np.count_nonzero(coded.levels) * 0.9) // hints.max_payload
+        """A first guess by the MTU."""
+        return hints.least + int(np.count_nonzero(coded.levels) * 0.9) // hints.max_payload
 
     def state_after(self, state: State, encoded: EncodedFrame, received: frozenset[int]) -> State:
         """What a receiver in `state` has after getting only `received` of the frame's payloads."""

@@ -71,6 +71,7 @@ class EncodeHints:
     loss: float = 0.0  # expected share of packets lost: how much spare motion pays
     repair: float = 1.0  # frames until a loss is repaired
     refresh: frozenset[int] = frozenset()  # tiles (raster order) to code without prediction (layout tiles only)
+    least: int = 2  # K at least, where it is not given: then a loss does not take a whole frame
     even: bool = False  # no frame finer for the sake of the next ones: bursts cost delay and parity
 
 

@@ -150,7 +150,11 @@ class FrameEncoder:
         if encoded.header.layout != TILES or self._packets or not all(encoded.payloads):
             return encoded
         sizes = [len(payload) for payload in encoded.payloads]
-        return replace(encoded, bundles=bundle(sizes, self._room, 2 if loss >= SPREAD else 1))
+        return replace(encoded, bundles=bundle(sizes, self._room, self._least(loss)))
+
+    def _least(self, loss: float) -> int:
+        """Datagrams that a frame takes at least, if it has as many payloads."""
+        return 1 if loss < SPREAD and self._layout == TILES else 2
 
     def _choose(self, intra: bool, interval: float, news: News) -> int | None:
         """q of the next frame, None: it is to be skipped."""
@@ -185,7 +189,8 @@ class FrameEncoder:
             copies = side_copies(loss, intra)
             refresh = frozenset() if intra or self._refresher is None else self._refresher.choose(frame.y, step_of(q))
             missing, even = self._missing * (self._missing > NO_LOSS), isinstance(self._q, RateControl)
-            hints = EncodeHints(intra, self._packets, self._layout, copies, room, missing, repair, refresh, even)
+            least, layout = self._least(loss), self._layout
+            hints = EncodeHints(intra, self._packets, layout, copies, room, missing, repair, refresh, least, even)
             encoded, after = self._encoder.encode(state, frame, self._number, q, hints, tracker.number)
             if max(map(len, encoded.payloads)) <= room:
                 return self._bundle(encoded, loss), after, q

@@ -177,7 +177,7 @@ def test_reordering_duplication_and_damage_are_counted_and_do_no_harm(world):
     w.run(9)
     assert w.ended == Ended(True)
     assert w.receiver.counts["duplicate"] > 20
-    assert w.receiver.counts["malformed"] > 5
+    assert w.receiver.counts["malformed"] > 2
     assert w.sender.counts["malformed"] > 2
     assert len(w.shown) >= 148
     assert max(w.delays) <= 0.152
