@@ -1,11 +1,11 @@
-# Two commands do everything: `make demo` runs the main job, `make test` passes the tests.
+# `make demo` runs the main job, `make webrtc` shows it in a browser, `make test` passes the tests.
 # A CUDA user runs:  make setup TORCH="torch==2.13.0 --index-url <the CUDA wheel index of your driver>"
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo webrtc test lint bench clean
 
 setup: $(VENV)/.ready
 
@@ -18,6 +18,9 @@ $(VENV)/.ready: pyproject.toml Makefile
 
 demo: setup
 	$(BIN)/lrae-demo --output demo.mp4
+
+webrtc: setup
+	$(BIN)/lrae-webrtc
 
 test: setup lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest  # tensors are small here: more threads would wait for each other
