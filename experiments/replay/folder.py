@@ -43,16 +43,16 @@ class Folder:
 
 
 def kept_rows(path: Path, jobs: Sequence[Job], resume: bool) -> list[Row]:
-    """Results that need not be computed again, each once."""
+    """Results that need not be computed again, each once: of sessions that were there at all."""
     if not (path / RESULTS).exists():
         return []
     if not resume:
         raise ConfigError(f"{path} has results already: --resume goes on with them, or choose another folder")
     wanted = {job.run for job in jobs}
-    rows = {row["run"]: row for row in read_rows(path)}
+    rows = {row["run"]: row for row in read_rows(path) if not row["error"] and row["sent"]}
     if foreign := rows.keys() - wanted:
         raise ConfigError(f"{path} holds {len(foreign)} results that this matrix has not: choose another folder")
-    return [row for row in rows.values() if not row["error"]]
+    return list(rows.values())
 
 
 def frames_path(folder: Path, run: str) -> Path:

@@ -128,6 +128,8 @@ def run_job(job: Job, charge: Charge, cache_folder: str | None = None, frames_lo
     try:
         played = play_job(job, charge, cache_folder)
         row |= known_of_clip(played.clip) | charged(job, charge)
+        if not played.outcome.sent:
+            raise ConfigError("the session never began: too many of its first packets were lost")
         session = played.clip, played.outcome, played.delay
         viewing, instants = view(*session, [measure for measure in job.measures if measure != ACCURACY])
         if ACCURACY in job.measures:

@@ -105,6 +105,11 @@ def test_a_run_that_fails_is_a_row_and_the_others_go_on(do, monkeypatch):
     assert code == 0 and [row["error"] for row in read_rows(path)] == [None, None]
 
 
+def test_a_session_that_never_began_is_a_failure(jobs_of):
+    (run,) = jobs_of(changes=[('"none", "20%"', '"all"')])
+    assert "the session never began" in job.run_job(run, Charge(0.005, 0.001)).row["error"]
+
+
 def test_a_process_that_dies_costs_its_own_run(do):
     code, path = do(workers=Dying())
     errors = [row["error"] for row in read_rows(path)]
