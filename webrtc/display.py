@@ -27,13 +27,11 @@ STALL = 0.2  # seconds without a new picture from which on people see a freeze
 
 @dataclass(frozen=True, eq=False)
 class Arrived:
-    """A picture that a receiver has made. capture: of its frame; ready: when it was there; packets: of the frame
-    (webrtc.leg's codes)."""
+    """A picture that a receiver has made. capture: of its frame; ready: when it was there."""
 
     seen: Seen
     capture: float
     ready: float
-    packets: list[int]
 
 
 @dataclass(frozen=True, eq=False)

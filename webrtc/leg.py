@@ -80,7 +80,8 @@ class Leg:
         self._lost: OrderedDict[int, dict[int, bool]] = OrderedDict()  # frame: packet: lost when it was sent first
         self._side_bytes = 0
         self.captures: OrderedDict[int, float] = OrderedDict()  # of frames sent
-        self.recovered = 0  # packets that were lost at first
+        self._numbers: OrderedDict[float, int] = OrderedDict()  # the same the other way round
+        self._used: OrderedDict[int, tuple[frozenset[int], bool]] = OrderedDict()  # frame: packets there, imputed
         self.streams = 0  # how often the sender had to call its receiver
 
     @property
@@ -103,17 +104,20 @@ class Leg:
     def send(self, encoded: EncodedFrame, capture: float, now: float) -> None:
         """A frame has been encoded."""
         number = encoded.header.number
-        self.captures[number], self._lost[number] = capture, {}
-        for kept in (self.captures, self._lost):
+        self.captures[number], self._lost[number], self._numbers[capture] = capture, {}, number
+        for kept in (self.captures, self._lost, self._numbers):
             if len(kept) > KEPT:
                 kept.popitem(last=False)
         self._side_bytes += encoded.side_bytes
         self._sender.send_frame(encoded, capture, now)
         self._transmit(now)
 
-    def decoded(self, due: FrameDue, used: frozenset[int], now: float) -> None:
-        """As ReceiverSession.decoded() says."""
+    def decoded(self, due: FrameDue, used: frozenset[int], now: float, imputed: bool = False) -> None:
+        """As ReceiverSession.decoded() says. imputed: what was missing has been painted."""
         self._receiver.decoded(due, used, now)
+        self._used[due.frame.number] = frozenset(due.frame.payloads), imputed
+        if len(self._used) > KEPT:
+            self._used.popitem(last=False)
 
     def decoded_again(self, *args) -> None:
         """As ReceiverSession.decoded_again() says."""
@@ -161,17 +165,16 @@ class Leg:
 
     # what it tells
 
-    def packets(self, due: FrameDue, imputed: bool) -> list[int]:
-        """What became of a frame's packets, in order: ARRIVED, LOST, RECOVERED or IMPUTED (instead of LOST)."""
-        fates = self._lost.get(due.frame.number, {})
-        codes = []
-        for index in sorted(fates):
-            if index in due.frame.payloads:
-                codes.append(RECOVERED if fates[index] else ARRIVED)
-            else:
-                codes.append(IMPUTED if imputed else LOST)
-        self.recovered += codes.count(RECOVERED)
-        return codes
+    def packets(self, capture: float) -> list[int]:
+        """What became of the packets of the frame captured then, in order: ARRIVED, LOST, RECOVERED (lost when they
+        were sent first) or IMPUTED (lost, and the picture made without); empty if it was not sent."""
+        number = self._numbers.get(capture)
+        fates = self._lost.get(number, {})
+        if number not in self._used:
+            return [LOST if fates[index] else ARRIVED for index in sorted(fates)]
+        payloads, imputed = self._used[number]
+        there, gone = (ARRIVED, RECOVERED), IMPUTED if imputed else LOST
+        return [there[fates[index]] if index in payloads else gone for index in sorted(fates)]
 
     def sent_bytes(self) -> Counter[str]:
         """Bytes so far by kind: media, side, parity, retransmit, headers (of DATA, UDP and IP, and all that is said

@@ -12,8 +12,8 @@ What on_stats gets, once for each instant at which pictures are shown, JSON-read
     psnr, ssim      dB, PSNR-YUV 6:1:1 and -10 log10(1 - SSIM of luma), of what is on screen against the source; SSIM is
                     taken of every third instant
     kbps            by kind, over the last second: media, side, parity, retransmit, headers; feedback comes on top
-    packets         of the frame shown last, in order: 0 arrived, 1 lost, 2 lost and recovered (by parity or sent
-                    again), 3 lost and painted by the imputer
+    packets         of that frame, in order: 0 arrived, 1 lost, 2 lost and recovered (by parity or sent again), 3 lost
+                    and painted by the imputer; none if the leg did not send the frame
     state           whole, partial, extrapolated (new pictures, from all, some or none of a frame's packets) or frozen
     stall_ms        by how much the newest picture is older than the source's, 0 normally
     stalls          how often that exceeded 200 ms
@@ -38,7 +38,7 @@ from lrae.codec.types import Frame, VideoFormat
 from lrae.errors import LraeError
 from lrae.webrtc.ends import Decoding, Encoding, H264Decoding, H264Encoding
 from lrae.webrtc.pipeline import H264, LRAE, Pipeline, Report
-from lrae.webrtc.remote import RemoteDecoding, RemoteEncoding
+from lrae.webrtc.remote import Gone, RemoteDecoding, RemoteEncoding
 from lrae.webrtc.situation import Situation
 from lrae.webrtc.stats import StatsMaker
 
@@ -46,6 +46,7 @@ MAX_OFF = 1.0  # seconds: a capture time further from now is not believed
 MAX_WAIT = 0.5  # seconds between looks at the clock
 WAITING = 2  # instants between pipeline and display; the oldest of more is dropped
 JOIN = 5.0  # seconds to wait for threads
+AGAIN = 10.0  # seconds at least between starts of processes that end by themselves
 
 Ends = dict[str, tuple[Encoding, Decoding]]
 
@@ -72,7 +73,7 @@ class Loop:
 
     size: (width, height) of all frames. on_picture(Pictures), on_stats(dict): called from a thread of the loop's; a
     slow one costs instants, nothing else. ends(video, bit/s): what encodes and decodes. problem: why a codec has
-    failed, "" if none has. Raises ConfigError.
+    failed, "" if none has; what can be started again is. Raises ConfigError.
     """
 
     def __init__(
@@ -87,10 +88,10 @@ class Loop:
     ) -> None:
         self.problem = ""
         self._size, self._on_picture, self._on_stats = size, on_picture, on_stats
-        self._start = time.monotonic()
-        video = VideoFormat(*size, Fraction(fps).limit_denominator(1000))
-        self._ends = ends(video, situation.bitrate_kbps * 1000)
-        self._pipeline = Pipeline(video, situation, self._ends, self._run, self._emit, seed)
+        self._start, self._seed, self._make = time.monotonic(), seed, ends
+        self._video = VideoFormat(*size, Fraction(fps).limit_denominator(1000))
+        self._again: float | None = None  # when to begin anew
+        self._build(situation, 0)
         self._calls: deque[Callable[[float], None]] = deque()
         self._news = threading.Condition()
         self._reports: deque[Report] = deque(maxlen=WAITING)
@@ -129,16 +130,31 @@ class Loop:
             self._closed = True
             self._news.notify()
             self._report.notify()
-        for end in (end for ends in self._ends.values() for end in ends):
-            if hasattr(end, "close"):
-                end.close()
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(JOIN)
+        self._close_ends()
         for worker in self._workers.values():
             worker.shutdown(cancel_futures=True)
 
     # the pipeline's thread
+
+    def _build(self, situation: Situation, number: int) -> None:
+        self._built = self._now()
+        self._ends = self._make(self._video, situation.bitrate_kbps * 1000)
+        self._pipeline = Pipeline(self._video, situation, self._ends, self._run, self._emit, self._seed, number)
+
+    def _close_ends(self) -> None:
+        for end in (end for ends in self._ends.values() for end in ends if hasattr(end, "close")):
+            end.close()
+
+    def _begin_anew(self) -> None:
+        """New processes and sessions, as one has ended."""
+        self._close_ends()
+        old, self._again = self._pipeline, None
+        self._build(old.situation, old.number)
+        self._pipeline.dropped = old.dropped
+        self.problem = ""
 
     def _post(self, call: Callable[[float], None]) -> None:
         with self._news:
@@ -146,8 +162,10 @@ class Loop:
             self._news.notify()
 
     def _pump(self) -> None:
-        pipeline = self._pipeline
         while True:
+            if self._again is not None and self._now() >= self._again:
+                self._begin_anew()
+            pipeline = self._pipeline
             with self._news:
                 wait = min(MAX_WAIT, pipeline.next_time() - self._now())
                 if wait > 0 and not (self._calls or self._frame or self._closed):
@@ -167,20 +185,28 @@ class Loop:
         return time.monotonic() - self._start
 
     def _run(self, name: str, call: Callable[[], Any], done: Callable[[Any, float], None]) -> None:
-        def finished(future: Future) -> None:
-            if future.cancelled() or self._closed:
+        pipeline = self._pipeline
+
+        def tell(future: Future, now: float) -> None:
+            if pipeline is not self._pipeline:
                 return
             if error := future.exception():
                 self._failed(error)
             else:
-                self._post(lambda now: done(future.result(), now))
+                done(future.result(), now)
+
+        def finished(future: Future) -> None:
+            if not (future.cancelled() or self._closed):
+                self._post(lambda now: tell(future, now))
 
         if not self._closed:
             self._workers[name].submit(call).add_done_callback(finished)
 
     def _failed(self, error: BaseException) -> None:
-        """A codec's leg stands still from now on; the others go on."""
+        """A codec's leg stands still from now on; the others go on. Processes that have ended are started again."""
         self.problem = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, Gone):
+            self._again = self._again or max(self._now(), self._built + AGAIN)
         if not isinstance(error, LraeError):
             sys.excepthook(type(error), error, error.__traceback__)
 

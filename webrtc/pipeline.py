@@ -43,6 +43,7 @@ class Report:
     situation: Situation
     wait: float
     dropped: int
+    packets: dict[str, list[int]]
     sent: dict[str, Counter[str]]
 
 
@@ -115,10 +116,9 @@ class Side:
 
     def _decoded(self, due: FrameDue, seen: Seen, impute: str, now: float) -> None:
         self._decoding_now = False
-        self.leg.decoded(due, seen.used, now)
-        packets = self.leg.packets(due, imputed=self.name == LRAE and impute == Mode().impute)
+        self.leg.decoded(due, seen.used, now, imputed=self.name == LRAE and impute == Mode().impute)
         capture = self.leg.captures.get(due.frame.number, due.frame.capture)
-        self._display.arrived(self.name, Arrived(seen, capture, now, packets), now)
+        self._display.arrived(self.name, Arrived(seen, capture, now), now)
         self._decode(now)
 
 
@@ -130,7 +130,8 @@ def _renews(due: FrameDue) -> bool:
 class Pipeline:
     """offer(), set(), drop() at any time; advance() when next_time() says so. Times: seconds since the start, rising.
 
-    ends: (encoding, decoding) by leg. emit(report): at each instant. run: as Side says.
+    ends: (encoding, decoding) by leg. emit(report): at each instant. run: as Side says. first_number: of the frame
+    before the first.
     """
 
     def __init__(
@@ -141,6 +142,7 @@ class Pipeline:
         run: Run,
         emit: Callable[[Report], None],
         seed: int = 0,
+        first_number: int = 0,
     ) -> None:
         self.situation = situation
         self.dropped = 0
@@ -158,7 +160,7 @@ class Pipeline:
             told = name, model_hash(name), video, situation, policies[name], *self._ways, seed, sequential
             self.sides[name] = Side(name, Leg(*told), encoding, decoding, run, self.display)
         self._waiting: Frame | None = None
-        self._number = 0
+        self.number = first_number  # of the newest frame taken
         self._wait = self._now = 0.0
 
     def offer(self, frame: Frame, capture: float, now: float) -> None:
@@ -203,8 +205,10 @@ class Pipeline:
         self._now = max(self._now, now)
         self._take(now)
         if instant := self.display.instant(now):
-            sent = {name: side.leg.sent_bytes() for name, side in self.sides.items()}
-            self._emit(Report(instant, self.situation, self._wait, self.dropped, sent))
+            legs = {name: side.leg for name, side in self.sides.items()}
+            packets = {name: leg.packets(instant.capture) for name, leg in legs.items()}
+            sent = {name: leg.sent_bytes() for name, leg in legs.items()}
+            self._emit(Report(instant, self.situation, self._wait, self.dropped, packets, sent))
 
     def _take(self, now: float) -> None:
         """The frame that waits, if LRAE's encoder is free and the decoders keep up: both legs get the same frames."""
@@ -212,9 +216,9 @@ class Pipeline:
         if frame is None or lrae.encoding_now or any(side.behind > MAX_BEHIND for side in self.sides.values()):
             return
         self._waiting = None
-        self._number += 1
+        self.number += 1
         self._wait = now - frame.time
-        self.display.captured(self._number, frame, frame.time)
+        self.display.captured(self.number, frame, frame.time)
         mode = Mode.of(self.situation)
         for side in self.sides.values():
             side.encode(frame, mode, now)

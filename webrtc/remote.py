@@ -20,6 +20,10 @@ from lrae.webrtc.ends import Mode, Seen
 JOIN = 2.0  # seconds to wait for a process that was told to leave
 
 
+class Gone(LraeError):
+    """The process has ended."""
+
+
 class Screen:
     """Room for one frame in memory that processes share."""
 
@@ -55,13 +59,12 @@ class Remote:
         there.close()
 
     def call(self, name: str, *args: Any) -> Any:
-        """Waits for the answer. Raises LraeError: the method did,
-        or if the process is gone."""
+        """Waits for the answer. Raises LraeErrors that the method raises, and Gone."""
         try:
             self._connection.send((name, args))
             answer, error = self._connection.recv()
         except (EOFError, OSError) as gone:
-            raise LraeError("a process of the codec has ended") from gone
+            raise Gone("a process of the codec has ended") from gone
         if error is not None:
             raise error
         return answer

@@ -48,7 +48,7 @@ class StatsMaker:
                 name: {kind: round((sent[kind] - before[name][kind]) * 8e-3 / seconds, 1) for kind in sent}
                 for name, sent in report.sent.items()
             },
-            "packets": {name: view.new.packets if view.new else [] for name, view in views.items()},
+            "packets": report.packets,
             "state": {name: view.state for name, view in views.items()},
             "stall_ms": {name: round(view.stall * 1e3) for name, view in views.items()},
             "stalls": {name: view.stalls for name, view in views.items()},

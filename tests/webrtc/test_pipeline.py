@@ -124,6 +124,7 @@ def test_dropping_everything_makes_a_gap_and_both_recover(world):
     world.pipeline.drop(0.5, world.now)
     gap = world.until(2.0)[6:]
     assert all(states(gap, leg)["frozen"] == len(gap) for leg in (LRAE, H264))
+    assert all(set(s["packets"][leg]) == {1} for s in gap for leg in (LRAE, H264))
     assert max(s["stall_ms"][LRAE] for s in gap) > 200 and gap[-1]["stalls"][LRAE] == 1
     world.until(2.5)
     after = world.until(3.0)
@@ -182,7 +183,7 @@ def test_losses_show_in_the_packets_and_lrae_goes_on():
     world = Virtual(replace(REAL, loss=0.3))
     stats = world.until(2.5)[20:]
     codes = Counter(code for s in stats for code in s["packets"][LRAE])
-    assert codes[0] and codes[3] and codes[2] and not codes[1]
+    assert codes[0] and codes[2] and codes[3]
     assert Counter(code for s in stats for code in s["packets"][H264])[1]
     moved = states(stats, LRAE)
     assert moved["whole"] + moved["partial"] + moved["extrapolated"] >= 0.8 * len(stats) and moved["partial"]
