@@ -17,6 +17,7 @@ from lrae.sender.source import parse_fps, parse_size
 from lrae.udp import on_signal, run_loop
 
 NEEDED = ("aiortc", "aiohttp")
+MODEL, DEVICE = "m", "auto"
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -31,8 +32,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--input", default="sample", help="what plays without a camera, as lrae-send takes it (default sample)")
     add("--size", default="448x256", metavar="WxH", help="of the pictures (default 448x256)")
     add("--fps", metavar="FPS", help="drop or repeat frames of the input (default: its own, at most 30)")
-    add("--model", default="m", help="name of shipped weights or a file (default m)")
-    add("--device", default="auto", choices=("auto", "cpu", "cuda"), help="where to compute")
+    add("--model", default=MODEL, help="name of shipped weights or a file (default m)")
+    add("--device", default=DEVICE, choices=("auto", "cpu", "cuda"), help="where to compute")
     add("--seed", type=int, default=0, help="of the losses (default 0)")
     add("--quiet", action="store_true", help="print nothing but errors")
     return parser
@@ -55,6 +56,7 @@ async def serve(args: argparse.Namespace) -> int:
     access, size = Access(args.token), parse_size(args.size)
     if size[0] % 2 or size[1] % 2:
         raise ConfigError(f"--size {args.size}: both sides must be even")
+    check_model(args.model, args.device)
     stop = asyncio.Event()
     on_signal(stop.set)
     fps = parse_fps(args.fps) if args.fps else None
@@ -72,6 +74,17 @@ async def serve(args: argparse.Namespace) -> int:
     finally:
         await gateway.close()
     return 0
+
+
+def check_model(model: str, device: str) -> None:
+    """Raises ModelError, ConfigError. Shipped weights on what is there are not looked at: that takes seconds, and the
+    codec's own processes do it again."""
+    if (model, device) != (MODEL, DEVICE):
+        from lrae.codec.lrae import pick_device
+        from lrae.models.store import load_model
+
+        pick_device(device)
+        load_model(model)
 
 
 def invitation(bound: tuple[str, int], access) -> list[str]:

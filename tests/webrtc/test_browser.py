@@ -23,7 +23,7 @@ from lrae.errors import SourceError
 from lrae.receiver.broadcast.site import serve_site
 from lrae.sender.source import open_source, parse_fps
 from lrae.webrtc.access import Access
-from lrae.webrtc.browser import browse, find_browser
+from lrae.webrtc.browser import BrowserError, browse, find_browser
 from lrae.webrtc.clip import Clip
 from lrae.webrtc.gateway import Gateway
 from lrae.webrtc.loop import Loop
@@ -42,6 +42,18 @@ TRIES = 3  # presses of the button: the machine may be busy with other things
 SUM = """(() => {{ const c = document.getElementById("{}"); if (!c.width) return 0;
   const d = c.getContext("2d").getImageData(0, 0, c.width, c.height).data;
   let s = 0; for (let i = 0; i < d.length; i += 5) s = (s * 31 + d[i]) % 1000000007; return s; }})()"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _a_browser_that_starts():
+    async def start():
+        async with browse():
+            pass
+
+    try:
+        asyncio.run(start())
+    except BrowserError as error:
+        pytest.skip(f"Chromium is there, but: {error}")
 
 
 @pytest.fixture(scope="module")

@@ -75,7 +75,7 @@ def site(fake_loop, clip_file):
                     await test(Site(gateway, access, client))
             finally:
                 await gateway.close()
-            assert gateway.loop.closed
+            assert gateway.loop.closed and not len(gateway.hub)
 
         asyncio.run(inner())
 
@@ -313,7 +313,7 @@ def test_the_gateway_leaves_no_thread_behind(site):
 def test_lrae_webrtc_refuses_in_one_line_what_cannot_be(capsys):
     for arguments in (["--size", "63x48"], ["--size", "huge"], ["--listen", "x y"], ["--fps", "fast"],
                       ["--input", "/nowhere.mp4"], ["--listen", "0.0.0.0:8090"], ["--listen", "[::]:8090"],
-                      ["--token", "short"], ["--token", "with space in it"]):  # fmt: skip
+                      ["--token", "short"], ["--token", "with space in it"], ["--model", "nope"]):  # fmt: skip
         assert main(arguments) == 1
         error = capsys.readouterr().err
         assert error.startswith("error: ") and error.count("\n") == 1
