@@ -1,14 +1,10 @@
-"""codec/wire: every packet survives the trip, nothing malformed gets in, the document's examples are true."""
+"""codec/wire: every packet survives the trip, nothing malformed gets in."""
 
 import contextlib
 import random
-import re
 import zlib
-from dataclasses import replace
 from fractions import Fraction
-from pathlib import Path
 
-import msgpack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,13 +17,11 @@ from lrae.codec.wire import (
     PROTOCOL_VERSION,
     Alive,
     Bye,
-    ByeCode,
     Config,
     DataPacket,
     Feedback,
     Hello,
     Kind,
-    Opened,
     PlainEnvelope,
     Stats,
     VersionError,
@@ -35,10 +29,8 @@ from lrae.codec.wire import (
     seal_packet,
 )
 from lrae.codec.wire.control import PADDING
-from lrae.codec.wire.data import capture_stamp, wait_stamp
 from lrae.codec.wire.envelope import MAX_JUMP
 from lrae.codec.wire.feedback import bitmap, indices
-from lrae.codec.wire.keys import SharedKey
 from lrae.codec.wire.parity import Parity
 from lrae.codec.wire.serial import WRAP, difference, unwrap, wrap
 from lrae.errors import WireError
@@ -166,156 +158,6 @@ def test_a_sealed_body_of_noise_is_a_packet_or_a_wire_error(kind, body):
         Parity.parse_body(opened.body)
 
 
-def test_msgpack_bombs_are_wire_errors():
-    bombs = [
-        b"\x91" * 1100,  # lists in lists
-        b"\xdf\xff\xff\xff\xff",  # a map of 2^32 entries
-        b"\xc6\xff\xff\xff\xff",  # 4 GB of bytes
-        b"\x81\xc0\xc0", b"\x82\xa1a\xc0\xa1a\xc0", b"\xd4\x01\x00", b"\xc1", b"",
-        b"\x81" * 1100, b"\xcf" + b"\xff" * 8, b"\x81\xa4code\xcb\x7f\xf8" + bytes(6),
-    ]  # fmt: skip
-    for kind in (Kind.HELLO, Kind.CONFIG, Kind.STATS, Kind.BYE, Kind.ALIVE):
-        for bomb in bombs:
-            with pytest.raises(WireError):
-                parse_packet(Opened(kind, 1, 0, memoryview(bomb)))
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"model": "../secret"},
-        {"model": ""},
-        {"model_hash": "0123456789ABCDEF"},
-        {"packets": 65},
-        {"packets": True},
-        {"packets": 2.0},
-        {"layout": 3},
-        {"bitrate": -1},
-        {"bitrate": float("nan")},
-        {"format": (15, 256, 30, 1, "tv", "bt709")},
-        {"format": (448, 4097, 30, 1, "tv", "bt709")},
-        {"format": (448, 256, 30, 0, "tv", "bt709")},
-        {"format": (448, 256, 1001, 1, "tv", "bt709")},
-        {"format": (448, 256, 2**63, 2**53 - 1, "tv", "bt709")},
-        {"format": (448, 256, 30, 1, "xx", "bt709")},
-        {"format": (448, 256, 30, 1, "tv", "\x1b[2J")},
-        {"format": (448.0, 256, 30, 1, "tv", "bt709")},
-        {"format": None},
-        {"realtime": 1},
-        {"impute": "best"},
-        {"impute": 4},
-        {"impute": ["full"]},
-        {"owner": b""},
-        {"nonce": bytes(15)},
-        {"token": "0" * 16},
-        {"token": None},
-        {"surplus": 1},
-        {"bitrate": msgpack.Timestamp(1)},
-    ],
-)
-def test_a_config_with_a_wrong_type_or_range_is_refused(change):
-    good = {
-        "format": (448, 256, 30, 1, "tv", "bt709"), "model": "m", "model_hash": "0123456789abcdef",
-        "owner": bytes(16), "nonce": bytes(16), "token": bytes(16),
-        "packets": 0, "layout": 0, "bitrate": 400_000, "realtime": True, "impute": "full",
-    }  # fmt: skip
-    assert Config.parse_body(1, memoryview(msgpack.packb(good))).format == VideoFormat(448, 256)
-    with pytest.raises(WireError):
-        Config.parse_body(1, memoryview(msgpack.packb(good | change)))
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"role": "proxy"},
-        {"role": ["sender"]},
-        {"nonce": b""},
-        {"nonce": bytes(17)},
-        {"token": bytes(1)},
-        {"deadline": -1},
-        {"deadline": 1.5},
-        {"deadline": 60_001},
-        {"padding": bytes(PADDING + 1)},
-        {"padding": "x"},
-        {"software": "a\nb"},
-        {"software": "x" * 161},
-        {"software": b"lrae"},
-    ],
-)
-def test_a_hello_with_a_wrong_type_or_range_is_refused(change):
-    good = {"role": "sender", "software": "x", "nonce": bytes(16), "token": b"", "deadline": 0, "padding": b""}
-    assert Hello.parse_body(1, memoryview(msgpack.packb(good))) == Hello(1, "sender", "x", bytes(16))
-    with pytest.raises(WireError):
-        Hello.parse_body(1, memoryview(msgpack.packb(good | change)))
-
-
-def test_text_that_could_steer_a_terminal_is_refused():
-    good = {"code": 0, "token": bytes(16), "reason": "", "next_frame": 0}
-    Bye.parse_body(1, memoryview(msgpack.packb(good)))
-    for reason in ("\x1b]0;boo\x07", "a\nb", "\u202e", "x" * 161):
-        with pytest.raises(WireError):
-            Bye.parse_body(1, memoryview(msgpack.packb(good | {"reason": reason})))
-
-
-def test_a_hello_of_a_sender_may_be_as_long_as_any_answer_to_it():
-    software = "lrae 0.1.0"
-    hello = Hello(7, "sender", software, bytes(16), padding=bytes(PADDING))
-    answer = Hello(7, "receiver", software, bytes(16), bytes(16), 60_000)
-    assert len(seal(hello)) >= len(seal(answer))
-
-
-@pytest.mark.parametrize(
-    ("at", "byte"),
-    [
-        (8, 64),  # index 0 of layout 0 -> layout 1 is fine with K = 4, so index:
-        (8, 4),  # index 4 of 4
-        (8, 0xC0),  # layout 3
-        (9, 64),  # K = 65
-        (9, 0x83),  # intra with a reference
-        (10, 64),  # q
-        (11, 0),  # inter without one
-    ],
-)
-def test_data_headers_out_of_range_are_refused(at, byte):
-    body = bytearray(DataPacket.single(7, 2, FrameHeader(9, False, 30, 4, 0, 8), 0, b"x").body())
-    body[at] = byte
-    if (at, byte) == (8, 64):
-        assert DataPacket.parse_body(7, body).header.layout == 1
-    else:
-        with pytest.raises(WireError):
-            DataPacket.parse_body(7, body)
-
-
-def test_a_reference_too_far_back_is_our_bug_and_says_so():
-    with pytest.raises(ValueError, match="out of reach"):
-        DataPacket.single(7, 2, FrameHeader(300, False, 30, 4, 0, 8), 0, b"x").body()
-
-
-def test_times_that_travel_are_rounded_in_the_safe_direction():
-    assert [wait_stamp(s) for s in (-1.0, 0.0, 0.0001, 0.002, 0.0021, 0.51, 9.0)] == [0, 0, 1, 1, 2, 255, 255]
-    assert capture_stamp(5000.0) == 5_000_000_000 % WRAP
-    assert DataPacket.single(7, 2, FrameHeader(0, True, 30, 1), 0, b"", 25).wait_seconds == pytest.approx(0.05)
-
-
-def test_feedback_that_contradicts_itself_is_refused():
-    good = Feedback(1, counter=9, covered=4, arrived=0b1011, times=(1, 2))
-    assert parse(seal(good)) == good
-    wrong = [
-        replace(good, arrived=0b1010),  # the newest datagram is not here
-        replace(good, covered=3, arrived=0b1011),  # beyond what is covered
-        replace(good, covered=0, arrived=0),  # times of nothing
-        replace(good, times=(1, 2, 3)),  # more times than arrivals
-        replace(good, used=(1,) * 17),
-        replace(good, used=(1 << 64,)),
-    ]
-    for feedback in wrong:
-        with pytest.raises((WireError, OverflowError)):
-            parse(seal(feedback))
-    for body in (good.body() + b"\0", good.body()[:-1] + b"\x80", good.body()[:-1] + b"\x84\x80\x80\x80\x80\x01"):
-        with pytest.raises(WireError):
-            Feedback.parse_body(1, memoryview(body))
-
-
 def test_a_peer_of_another_version_is_told_apart_from_garbage():
     body = bytearray(seal(Hello(7, "sender", "x", bytes(16)))[:-4])
     body[0] = (PROTOCOL_VERSION + 1) << 4 | body[0] & 15
@@ -372,44 +214,3 @@ def test_bitmaps_name_payloads():
 def test_serial_numbers_wrap_and_unwrap(step, near):
     assert difference(wrap(near + step), wrap(near)) == step
     assert unwrap(wrap(near + step), near) == near + step
-
-
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
-
-
-def examples(language):
-    blocks = re.findall(rf"```hex\n([^`]*?)```\s*```{language}\n([^`]*?)```", DOCUMENT)
-    names = {name: value for name, value in globals().items() if name[0].isupper()}
-    for dump, said in blocks:
-        yield bytes.fromhex(re.sub(r"#.*", "", dump)), eval(said, names)
-
-
-def test_the_worked_examples_of_the_protocol_document_parse_to_what_it_says():
-    seen = set()
-    for data, packet in examples("python"):
-        opened = PlainEnvelope().unseal(data)
-        seen.add(opened.kind)
-        if opened.kind is Kind.PARITY:
-            assert Parity.parse_body(opened.body) == packet
-            assert PlainEnvelope(opened.counter).seal(Kind.PARITY, opened.stream, packet.body()) == data
-        else:
-            assert parse_packet(opened) == packet
-            assert seal(packet, opened.counter) == data
-    assert seen >= {Kind.DATA, Kind.PARITY, Kind.FEEDBACK, Kind.HELLO, Kind.BYE}
-
-
-def test_the_sealed_examples_of_the_protocol_document_open_with_its_key():
-    found = list(examples("sealed"))
-    assert len(found) == 2
-    for data, (envelope, packet) in found:
-        opened = envelope.unseal(data)
-        assert parse_packet(opened) == packet
-
-
-def test_the_document_lists_every_type_and_every_reason_to_leave():
-    for kind in Kind:
-        assert re.search(rf"^\| {kind.value} \| {kind.name} \|", DOCUMENT, re.M), kind
-    for code in ByeCode:
-        assert re.search(rf"\b{code.value} [a-z]", DOCUMENT), code
-    assert f"version {PROTOCOL_VERSION}" in DOCUMENT
-    assert SharedKey.__name__ in DOCUMENT
