@@ -77,11 +77,12 @@ class Leg:
             for way, weather in (("up", up), ("down", down))
         ]
         self._sequential = sequential
-        self._lost: OrderedDict[int, dict[int, bool]] = OrderedDict()  # frame: packet: lost when it was sent first
+        # frame: packet: whether it was lost when it was sent first, its payloads
+        self._fates: OrderedDict[int, dict[int, tuple[bool, frozenset[int]]]] = OrderedDict()
         self._side_bytes = 0
         self.captures: OrderedDict[int, float] = OrderedDict()  # of frames sent
         self._numbers: OrderedDict[float, int] = OrderedDict()  # the same the other way round
-        self._used: OrderedDict[int, tuple[frozenset[int], bool]] = OrderedDict()  # frame: packets there, imputed
+        self._used: OrderedDict[int, tuple[frozenset[int], bool]] = OrderedDict()  # frame: payloads there, imputed
         self.streams = 0  # how often the sender had to call its receiver
 
     @property
@@ -104,8 +105,8 @@ class Leg:
     def send(self, encoded: EncodedFrame, capture: float, now: float) -> None:
         """A frame has been encoded."""
         number = encoded.header.number
-        self.captures[number], self._lost[number], self._numbers[capture] = capture, {}, number
-        for kept in (self.captures, self._lost, self._numbers):
+        self.captures[number], self._fates[number], self._numbers[capture] = capture, {}, number
+        for kept in (self.captures, self._fates, self._numbers):
             if len(kept) > KEPT:
                 kept.popitem(last=False)
         self._side_bytes += encoded.side_bytes
@@ -161,7 +162,8 @@ class Leg:
     def _watch(self, data: bytes, lost: bool) -> None:
         """Remembers what the network does to a packet when it is sent first."""
         packet = DataPacket.parse_body(STREAM, memoryview(data)[HEAD.size : HEAD.size - PlainEnvelope.overhead])
-        self._lost.setdefault(packet.header.number, {}).setdefault(packet.index, lost)
+        payloads = frozenset(index for index, _ in packet.payloads)
+        self._fates.setdefault(packet.header.number, {}).setdefault(packet.index, (lost, payloads))
 
     # what it tells
 
@@ -169,12 +171,12 @@ class Leg:
         """What became of the packets of the frame captured then, in order: ARRIVED, LOST, RECOVERED (lost when they
         were sent first) or IMPUTED (lost, and the picture made without); empty if it was not sent."""
         number = self._numbers.get(capture)
-        fates = self._lost.get(number, {})
+        fates = [fate for _, fate in sorted(self._fates.get(number, {}).items())]
         if number not in self._used:
-            return [LOST if fates[index] else ARRIVED for index in sorted(fates)]
-        payloads, imputed = self._used[number]
-        there, gone = (ARRIVED, RECOVERED), IMPUTED if imputed else LOST
-        return [there[fates[index]] if index in payloads else gone for index in sorted(fates)]
+            return [LOST if lost else ARRIVED for lost, _ in fates]
+        there, imputed = self._used[number]
+        gone = IMPUTED if imputed else LOST
+        return [(RECOVERED if lost else ARRIVED) if payloads <= there else gone for lost, payloads in fates]
 
     def sent_bytes(self) -> Counter[str]:
         """Bytes so far by kind: media, side, parity, retransmit, headers (of DATA, UDP and IP, and all that is said
