@@ -19,7 +19,7 @@ import numpy as np
 from lrae.cli import Parser, run_main
 from lrae.errors import SinkError
 from lrae.receiver.broadcast.site import serve_site
-from lrae.sender.source import parse_size
+from lrae.sender.source import parse_fps, parse_size
 from lrae.udp import run_loop
 from lrae.webrtc.access import Access
 from lrae.webrtc.browser import Tab, browse
@@ -36,7 +36,7 @@ WARM_UP = 8.0  # seconds of pictures before the recording: codecs load, rates se
 PATIENCE = 120.0  # seconds for the first picture
 RAMP, LOSS = (1.5, 3.5), 40  # seconds in which the loss rises, percent
 DROP = 6.5  # seconds; the button
-MAX_FRAMES_PER_SECOND = 10
+MAX_FRAMES_PER_SECOND = 8
 TICK = Fraction(1, 1000)
 
 Recording = list[tuple[float, np.ndarray]]  # seconds since the start, RGB
@@ -48,7 +48,9 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("output", type=Path, metavar="FILE.webp")
     add("--input", default="sample:bigbuckbunny", help="what plays (default sample:bigbuckbunny)")
-    add("--size", type=parse_size, default=(384, 216), metavar="WxH", help="of the pictures (default 384x216)")
+    # two cores shall codec, browser and recording share
+    add("--size", type=parse_size, default=(320, 180), metavar="WxH", help="of the pictures (default 320x180)")
+    add("--fps", type=parse_fps, default=Fraction(15), metavar="FPS", help="of the input (default 15)")
     add("--seconds", type=float, default=10.0, help="of the recording (default 10)")
     add("--seed", type=int, default=1, help="of the losses (default 1)")
     return parser
@@ -103,7 +105,8 @@ def webp(frames: Recording, quality: int) -> bytes:
 
 async def capture(args: argparse.Namespace) -> int:
     """Runs server and browser, records, writes the best file that fits."""
-    gateway = Gateway(lambda size, show: Clip(args.input, size, None, show), args.size, partial(Loop, seed=args.seed))
+    clip = lambda size, show: Clip(args.input, size, args.fps, show)  # noqa: E731
+    gateway = Gateway(clip, args.size, partial(Loop, seed=args.seed))
     try:
         site = serve_site(make_app(gateway, Access(None)), ("127.0.0.1", 0), None, "")
         async with site as bound, browse() as browser:
