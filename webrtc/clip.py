@@ -6,6 +6,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 
 from lrae.codec.types import Frame
@@ -24,6 +25,8 @@ class Clip:
 
     size: (width, height) of the frames. fps: of the input if None, at most 30. SourceError: it cannot be opened, or
     ends and cannot start again. It stands still until play(True).
+
+    format: of the frames; live: the input is, and its frames that nobody wanted are gone.
     """
 
     def __init__(self, name: str, size: tuple[int, int], fps: Fraction | None, show: Callable[[Frame, float], None]):
@@ -31,6 +34,7 @@ class Clip:
         if source.format.fps > MAX_FPS:
             source.close()
             source = open_source(name, fps=MAX_FPS)
+        self.format = replace(source.format, width=size[0], height=size[1])
         self.fps, self.live = source.format.fps, source.live
         width, height = size
         short = (source.frames or KEPT_BYTES) * width * height * 3 // 2 <= KEPT_BYTES

@@ -41,6 +41,7 @@ class Gateway:
         self.fps = float(self.clip.fps)
         width, height = size
         self.broadcast = Broadcast((3 * width, height), self.fps, VIDEO_BITRATE)
+        self.broadcast.expect(replace(self.clip.format, width=3 * width))
         self.hub = Hub(self._hello, self._control)
         self.camera = Camera(size, self._from_camera, self._camera_gone)
         self.loop = make_loop(size, self.fps, self.situation, self._pictures, self._stats)
