@@ -111,6 +111,7 @@ def command_of(folder: Path) -> str:
         arguments = json.loads((folder / ABOUT).read_text("utf-8"))["arguments"]
         words[2] = shlex.quote(Path(arguments["file"]).name)
         words += ["--clips", "DIR"] if arguments.get("clips") else []
+        words += ["--traces", "DIR"] if arguments.get("traces") else []
     except (OSError, ValueError, KeyError, TypeError):
         pass
     return f"{' '.join(words)} --out {out} && lrae-replay report {out}"

@@ -73,7 +73,7 @@ def quality_plot(contest: Contest, folder: Path | None, name: str, wide: bool = 
             ends[codec] = draw_curve(axes, codec, rates, [entry.value for entry in entries])
         axes.set(ylabel=MEASURES[contest.measure])
         if wide:
-            axes.set_xticks(contest.rates, [tick_of(cell) for cell in contest.cells], linespacing=1.25)
+            axes.set_xticks(contest.rates, [tick_of(cell) for cell in contest.cells], linespacing=1.25, fontsize=7.5)
             axes.set_xlabel("lost packets, %; below it the best conventional codec there and its redundancy")
         axes.set_title(f"{contest.condition}\nLRAE {tell_contest(contest)}")
         if rate is not None and rate > contest.rates[0]:
@@ -112,11 +112,13 @@ def shade_leads(axes, contest: Contest) -> None:
 
 
 def tick_of(cell: Cell) -> str:
-    """Loss rate, the conventional codec that is best there, and its redundancy, a line each."""
+    """Loss rate, the best conventional codec and its redundancy, a line each; NACK where some have gone without."""
     best = cell.best_other()
+    others = [entry.redundancy.endswith(RESENT) for entry in cell.entries if entry.codec != LRAE]
     code, _, share = best.redundancy.removesuffix(RESENT).partition(":")
-    words = [f"{cell.rate * 100:g}", name_of(best.codec), SHORT.get(code, code), share and f"{share} %"]
-    return "\n".join([*filter(None, words), *(["NACK"] if best.redundancy.endswith(RESENT) else [])])
+    nack = "NACK" if best.redundancy.endswith(RESENT) and not all(others) else ""
+    words = [f"{cell.rate * 100:g}", name_of(best.codec), SHORT.get(code, code), share and f"{share} %", nack]
+    return "\n".join(filter(None, words))
 
 
 def loss_axis(axes, rates: Sequence[float]) -> None:
