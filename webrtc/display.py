@@ -83,7 +83,6 @@ class Display:
         self._network, self._deadline = network, deadline
         self._now = 0.0
         self._started: float | None = None
-        self.skipped = 0  # instants that came too late to be shown
 
     def adjust(self, network: float, deadline: float) -> None:
         """The network has another delay, the receivers another deadline, seconds."""
@@ -115,7 +114,6 @@ class Display:
         """The newest instant that is due, if any; older ones are left out."""
         due = None
         while self._captured and self.next_time() <= now:
-            self.skipped += due is not None
             due = self._captured.popleft()
         if due is None:
             return None

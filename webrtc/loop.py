@@ -97,6 +97,7 @@ class Loop:
         self._reports: deque[Report] = deque(maxlen=WAITING)
         self._report = threading.Condition()
         self._frame: tuple[Frame, float] | None = None  # the newest one offered
+        self._missed = 0  # offered before it, and never looked at
         self._closed = False
         names = [f"{leg}-{what}" for leg in self._ends for what in ("encode", "decode")]
         self._workers = {name: ThreadPoolExecutor(1, name) for name in names}
@@ -111,8 +112,7 @@ class Loop:
         if frame.size != self._size:
             raise ValueError(f"a frame of {frame.size}, not {self._size}")
         with self._news:
-            if self._frame is not None:
-                self._pipeline.dropped += 1
+            self._missed += self._frame is not None
             self._frame = frame, time
             self._news.notify()
 
@@ -172,8 +172,10 @@ class Loop:
                     self._news.wait(wait)
                 if self._closed:
                     return
-                calls, frame, self._frame = list(self._calls), self._frame, None
+                calls, frame, missed = list(self._calls), self._frame, self._missed
                 self._calls.clear()
+                self._frame, self._missed = None, 0
+            pipeline.dropped += missed
             for call in calls:
                 call(self._now())
             if frame is not None:

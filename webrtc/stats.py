@@ -27,6 +27,8 @@ class StatsMaker:
         """Of one instant. now: seconds since the start, when its pictures were shown."""
         instant, views = report.instant, report.instant.views
         network = report.situation.delay_ms
+        if self._past and any(report.sent[leg] < sent for leg, sent in self._past[-1][1].items()):
+            self._past.clear()  # the sessions have begun anew
         self._past.append((now, report.sent))
         while len(self._past) > 2 and now - self._past[1][0] >= WINDOW:
             self._past.popleft()
