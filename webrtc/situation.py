@@ -25,7 +25,8 @@ class Situation:
 
     fec: "policy" (each sender chooses), "off", or "on" (half as many parity packets as others). imputer, resync: LRAE's
     (without the imputer, what is lost stays as in the last picture; without resync, the sender reckons as if all had
-    arrived). layout: LRAE's. paused: no new frames. trace: name of a recorded network whose losses come on top, or "".
+    arrived). layout: LRAE's. paused: no new frames. trace: name of losses over time (webrtc/traces) that
+    come on top, or "".
     """
 
     loss: float = 0.0

@@ -17,7 +17,7 @@ const SLIDERS = {
 const SELECTS = ["fec", "layout", "trace"];
 const CHECKS = ["imputer", "resync"];
 const FIELDS = [...Object.keys(SLIDERS), ...SELECTS, ...CHECKS, "paused"];
-const NAMES = { clean: "Clean", "cafe-wifi": "Café Wi-Fi", lte: "LTE", tunnel: "Tunnel", "call-trace": "Recorded call" };
+const NAMES = { clean: "Clean", "cafe-wifi": "Café Wi-Fi", lte: "LTE", tunnel: "Tunnel", "call-trace": "Call on the move" };
 const SEND_EVERY = 50; // ms between two messages while a slider moves
 const TOUCHED = 700; // ms after the last touch in which the server's word does not move the controls
 
