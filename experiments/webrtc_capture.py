@@ -32,11 +32,12 @@ WINDOW = 1200, 960  # CSS pixels
 SCALE = 2 / 3  # pixels of the recording per CSS pixel
 MAX_BYTES = 3_000_000
 QUALITIES = (70, 60, 50, 40, 30, 20, 10)  # of WebP: the best one that fits
+QUERY = "delay_ms=50"  # the situation at first: a way through a country
 WARM_UP = 8.0  # seconds of pictures before the recording: codecs load, rates settle
 PATIENCE = 120.0  # seconds for the first picture
 RAMP, LOSS = (1.5, 3.5), 40  # seconds in which the loss rises, percent
 DROP = 6.5  # seconds; the button
-MAX_FRAMES_PER_SECOND = 8
+MAX_FRAMES_PER_SECOND = 6
 TICK = Fraction(1, 1000)
 
 Recording = list[tuple[float, np.ndarray]]  # seconds since the start, RGB
@@ -73,7 +74,7 @@ async def act(tab: Tab) -> None:
 async def record(tab: Tab, seconds: float) -> Recording:
     """Screenshots, as fast as they come."""
     width, height = WINDOW
-    clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": SCALE}
+    clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
     frames: Recording = []
     loop = asyncio.get_running_loop()
     start = loop.time()
@@ -111,8 +112,8 @@ async def capture(args: argparse.Namespace) -> int:
         site = serve_site(make_app(gateway, Access(None)), ("127.0.0.1", 0), None, "")
         async with site as bound, browse() as browser:
             tab = await browser.open()
-            await tab.look(*WINDOW)
-            await tab.go(f"http://localhost:{bound[1]}/")
+            await tab.look(*WINDOW, ratio=SCALE)
+            await tab.go(f"http://localhost:{bound[1]}/?{QUERY}")
             await tab.until("document.getElementById('lrae-state').dataset.state === 'whole'", PATIENCE)
             await asyncio.sleep(WARM_UP)
             doing = asyncio.create_task(act(tab))
