@@ -12,7 +12,8 @@ from lrae.codec.fec import MAX_WINDOW, Plan
 from lrae.sender.retransmit import SHARE as RESENT
 from lrae.sender.retransmit import Retransmitter
 
-MEMORY = 2000  # datagrams whose fate is remembered: about 10 s at 1 Mbit/s
+MEMORY = 1000  # datagrams whose fate is remembered: about 10 s at 1 Mbit/s, 20 s at 400 kbit/s
+RECENT, SIGMAS = 48, 4.0  # the last datagrams; if they fared so differently from those before, only they count
 ENOUGH = 32  # datagrams to know before the first parity
 EVERY = 1 / 16  # of the datagrams known must be new for another choice
 FEW = 300  # datagrams; where fewer are known, independent losses of the same rate stand in for the others
@@ -61,6 +62,18 @@ class LossHistory:
     def pattern(self) -> np.ndarray:
         """bool [n], oldest first."""
         return np.fromiter(self._lost, bool, len(self._lost))
+
+    def forget_past(self) -> None:
+        """Keeps the last RECENT alone if so many more or fewer of them were lost that chance hardly explains it: the
+        path has become another."""
+        lost = self.pattern
+        before, recent = lost[:-RECENT], lost[-RECENT:]
+        if len(before) < RECENT:
+            return
+        share = lost.mean()
+        deviation = np.sqrt(share * (1 - share) * (1 / len(before) + 1 / RECENT))
+        if abs(recent.mean() - before.mean()) > SIGMAS * deviation:
+            self._lost = deque(recent.tolist(), maxlen=MEMORY)
 
     def bursts(self) -> tuple[float, float, float]:
         """(share lost, mean length of a run of losses, mean length of the guard space between runs); 0 where none."""
@@ -174,6 +187,7 @@ class AdaptiveFec:
         return Plan("streaming" if self.window > 1 else "block", parity, self.window, self.loss)
 
     def _choose(self, slack: int, again: bool, rtt: float | None) -> None:
+        self.history.forget_past()
         pattern, packets = self.history.pattern, self._sizes.packets
         if len(pattern) < ENOUGH:
             return
