@@ -42,7 +42,7 @@ class Effort:
 
 FAST = Effort(finest=2, newton=1, rounds=1, thin=True)  # two thirds of the time, 3 % more bits
 GOOD = Effort(finest=1, newton=1, rounds=1, thin=False)
-LARGE = 116_000  # pixels: larger pictures are searched with FAST, to keep up
+LARGE = 200_000  # pixels: larger pictures are searched with FAST, to keep up
 
 
 def search(current: np.ndarray, reference: np.ndarray, step: float, effort: Effort | None = None) -> MotionField:

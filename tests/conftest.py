@@ -7,8 +7,12 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from lrae.codec.types import DecodedFrame, EncodedFrame, EncodeHints, Frame, FrameHeader, VideoFormat
+
+settings.register_profile("any machine", deadline=None)  # speed is measured in benchmarks, not in tests
+settings.load_profile("any machine")
 
 
 class FakeCodec:
