@@ -32,7 +32,6 @@ WINDOW = 1200, 960  # CSS pixels
 SCALE = 2 / 3  # pixels of the recording per CSS pixel
 MAX_BYTES = 3_000_000
 QUALITIES = (70, 60, 50, 40, 30, 20, 10)  # of WebP: the best one that fits
-QUERY = "delay_ms=50"  # the situation at first: a way through a country
 WARM_UP = 8.0  # seconds of pictures before the recording: codecs load, rates settle
 PATIENCE = 120.0  # seconds for the first picture
 RAMP, LOSS = (1.5, 3.5), 40  # seconds in which the loss rises, percent
@@ -113,7 +112,7 @@ async def capture(args: argparse.Namespace) -> int:
         async with site as bound, browse() as browser:
             tab = await browser.open()
             await tab.look(*WINDOW, ratio=SCALE)
-            await tab.go(f"http://localhost:{bound[1]}/?{QUERY}")
+            await tab.go(f"http://localhost:{bound[1]}/")
             await tab.until("document.getElementById('lrae-state').dataset.state === 'whole'", PATIENCE)
             await asyncio.sleep(WARM_UP)
             doing = asyncio.create_task(act(tab))

@@ -31,7 +31,7 @@ class Situation:
 
     loss: float = 0.0
     burst: float = 1.0
-    delay_ms: float = 10.0
+    delay_ms: float = 40.0  # from one city to another
     bitrate_kbps: int = 600
     fec: str = "policy"
     imputer: bool = True

@@ -188,11 +188,13 @@ async def watch_along(browser, visit, url):
 async def drop(tab, visit):
     """Everything is lost for a second; soon after it, LRAE shows what arrives."""
     for press in range(TRIES):
+        await tab.until("!document.getElementById('drop').dataset.dropping")
         await tab.press("d")
-        await tab.until("document.getElementById('drop').dataset.dropping")
+        async with asyncio.timeout(30):
+            while len(visit.drops) <= press:
+                await asyncio.sleep(0.05)
         await asyncio.sleep(0.6)
         await shoot(tab, f"3-dropped-{press}")
-        await tab.until("!document.getElementById('drop').dataset.dropping")
         async with asyncio.timeout(30):
             while visit.recovery() is None:
                 await asyncio.sleep(0.05)
