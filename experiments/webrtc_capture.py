@@ -52,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--size", type=parse_size, default=(320, 180), metavar="WxH", help="of the pictures (default 320x180)")
     add("--fps", type=parse_fps, default=Fraction(15), metavar="FPS", help="of the input (default 15)")
     add("--seconds", type=float, default=10.0, help="of the recording (default 10)")
+    add("--situation", default="delay_ms=50", metavar="QUERY", help="at first, as in the page's URL (delay_ms=50)")
     add("--seed", type=int, default=1, help="of the losses (default 1)")
     return parser
 
@@ -112,7 +113,7 @@ async def capture(args: argparse.Namespace) -> int:
         async with site as bound, browse() as browser:
             tab = await browser.open()
             await tab.look(*WINDOW, ratio=SCALE)
-            await tab.go(f"http://localhost:{bound[1]}/")
+            await tab.go(f"http://localhost:{bound[1]}/?{args.situation}")
             await tab.until("document.getElementById('lrae-state').dataset.state === 'whole'", PATIENCE)
             await asyncio.sleep(WARM_UP)
             doing = asyncio.create_task(act(tab))
