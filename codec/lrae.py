@@ -44,6 +44,7 @@ from lrae.models.tables import CHANNELS, TRANSFORMS
 # mean square of the residual, grey levels, above which a frame may be the first of a new scene: it is coded as an
 # intra frame if the smooth picture of its own block means leaves less than CUT_SHARE of what the last picture leaves
 # (never twice in a row: at low rates the last picture may be poor, and intra frames would follow one another)
+MORE = 1.3  # times as many packets, at least, where the largest does not fit: each try codes the whole frame
 CUT_ENERGY, CUT_SHARE = 100.0, 0.6
 # the encoder's transform: bf16 takes half the time, and only the large coefficients of intra frames need more
 FORWARD = {"inter": torch.bfloat16, "intra": torch.float32}
@@ -186,7 +187,8 @@ class LraeEncoder(_Codec):
             packets, largest = len(payloads), max(map(len, payloads))
             if largest <= hints.max_payload:
                 break
-            more = self._packer.limit(max(packets + 1, math.ceil(packets * largest / hints.max_payload)), hints.layout)
+            more = max(math.ceil(MORE * packets), math.ceil(packets * largest / hints.max_payload))
+            more = self._packer.limit(more, hints.layout)
             if more == packets:
                 if hints.layout != TILES or coded.patches:
                     break

@@ -39,7 +39,7 @@ COARSEST_BUSY = 40  # computing time alone makes it no coarser: below, coarser f
 SPREAD = 0.15  # share of packets lost from which a frame of several payloads takes at least two datagrams
 MISSING_FIRST, MISSING_WEIGHT = 0.05, 0.03  # share of payloads that are not recovered: at first; of a frame in the mean
 NO_LOSS = 1e-3  # of these: too few for spare motion
-FAST_ABOVE = 3e6  # pixels a second of a stream with a bitrate: there encoding is to take no longer than it must
+FAST_ABOVE = 2e6  # pixels a second of a stream with a bitrate: there encoding is to take no longer than it must
 MAX_QUEUE = 0.25  # seconds that packets may wait to leave; beyond that a frame is skipped
 
 
