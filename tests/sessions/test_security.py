@@ -45,12 +45,18 @@ def test_a_refusal_reaches_the_sender_with_its_reason(world):
     assert w.sent == []
 
 
-def test_twenty_thousand_mutated_datagrams_raise_nothing_on_either_side_and_are_counted(world, lossy):
-    w = world(frames=60, up=lossy(0.1), down=lossy(0.1))
+def recorded(w):
+    """The datagrams of both ways, from now on."""
     corpus = []
     send_up, send_down = w.up.send, w.down.send
     w.up.send = lambda data, now: (corpus.append(data), send_up(data, now))
     w.down.send = lambda data, now: (corpus.append(data), send_down(data, now))
+    return corpus
+
+
+def test_twenty_thousand_mutated_datagrams_raise_nothing_on_either_side_and_are_counted(world, lossy):
+    w = world(frames=60, up=lossy(0.1), down=lossy(0.1))
+    corpus = recorded(w)
     w.run(1.5)
     rng = random.Random(3)
     before = sum(w.receiver.counts.values()), sum(w.sender.counts.values())
@@ -74,10 +80,7 @@ def test_twenty_thousand_mutated_datagrams_raise_nothing_on_either_side_and_are_
 def test_intact_packets_in_any_order_from_anybody_raise_nothing_and_stay_bounded(world, lossy):
     """What a hostile peer with a right CRC can do: replay, reorder, mix streams, jump in numbers and time."""
     w = world(frames=60, up=lossy(0.1), down=lossy(0.1))
-    corpus = []
-    send_up, send_down = w.up.send, w.down.send
-    w.up.send = lambda data, now: (corpus.append(data), send_up(data, now))
-    w.down.send = lambda data, now: (corpus.append(data), send_down(data, now))
+    corpus = recorded(w)
     w.run(3)
     rng = random.Random(4)
     receiver, now = ReceiverSession(0.15, NoKey()), 0.0
