@@ -8,10 +8,10 @@ from collections import OrderedDict
 from lrae.codec.wire.feedback import MAX_COVERED, MAX_HOLD, TIME_UNIT
 
 KEPT = 256  # counters whose arrival is remembered
-AGAIN = 8, 48  # counters before the new ones that are named again, should reports be lost: on a good path, on a bad one
-LOSSY = 0.02  # share of datagrams lost from which on it is bad
+AGAIN, AGAIN_LOSSY = 12, 72  # counters before the new ones that are named again, should reports be lost; times the loss
+TIMED_AGAIN = 2  # of them with their times,
+LOSSY = 0.02  # where at least such a share of the datagrams is lost
 LOSS_WEIGHT = 0.02  # per datagram: the estimate follows the last 50
-TIMED_AGAIN = 2  # of them with their times
 
 
 class ArrivalLog:
@@ -43,9 +43,10 @@ class ArrivalLog:
             return {}
         newest, at = self._newest, self._times[self._newest]
         fresh = max(0, newest - self._told)
-        covered = min(MAX_COVERED, fresh + AGAIN[self.loss >= LOSSY], newest + 1)
+        covered = min(MAX_COVERED, fresh + AGAIN + int(AGAIN_LOSSY * self.loss), newest + 1)
+        with_time = fresh + TIMED_AGAIN * (self.loss >= LOSSY)
         here = [back for back in range(covered) if newest - back in self._times]
-        timed = [self._times[newest - back] for back in here if back < fresh + TIMED_AGAIN]
+        timed = [self._times[newest - back] for back in here if back < with_time]
         ticks = [round((at - time) / TIME_UNIT) for time in timed]
         self._told = newest
         return {

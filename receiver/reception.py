@@ -7,16 +7,14 @@ from dataclasses import replace
 
 from lrae.codec.fec import FecDecoder, Parity, Recovered
 from lrae.codec.wire import MAX_REPORTED, Config, DataPacket, Feedback, Stats
-from lrae.codec.wire.feedback import bitmap
+from lrae.codec.wire.feedback import WHOLE, bitmap
 from lrae.codec.wire.serial import unwrap
 from lrae.errors import WireError
 from lrae.receiver.arrivals import ArrivalLog
 from lrae.receiver.jitter import JitterBuffer, ReadyFrame
 
 # seconds between reports: while an intra frame is wanted, while nothing happens, while datagrams come; never less than
-FEEDBACK_WAITING, FEEDBACK_IDLE, FEEDBACK_ARRIVALS, FEEDBACK_LEAST = 0.1, 0.25, 0.05, 0.01
-REPORTED_CLEAN = 6  # frames that a report names where hardly a datagram is lost
-CLEAN = 0.05  # share of datagrams lost up to which that is so
+FEEDBACK_WAITING, FEEDBACK_IDLE, FEEDBACK_ARRIVALS, FEEDBACK_LEAST = 0.1, 0.25, 0.075, 0.01
 FEC_HISTORY = 24  # frames that parity may still speak of
 # a decoder that falls further behind drops everything up to an intra frame
 MAX_UNDECIDED, MAX_BEHIND = 32, 1.0  # frames; seconds, of a stream in real time
@@ -43,7 +41,6 @@ class Reception:
         self._undecided: deque[float] = deque()  # when frames went to the shell that it has not decoded yet
         self._overloaded = False
         self._fated = 0  # unbounded number of the newest fate
-        self._mended_at = -MAX_REPORTED  # newest fate when a frame was decoded again: the sender must not miss that
         self._number = 0  # unbounded number of the newest frame heard of
         self._packets = self._shown = self._partial = self._lost = 0
         self._feedback_at, self._feedback_last = now, float("-inf")
@@ -103,14 +100,15 @@ class Reception:
             self._undecided.append(now)
             self._fec.forget(frame.number - FEC_HISTORY)
             if self._early:
-                self._tell(frame.number, bitmap(frame.payloads), now)
+                self._tell(frame, frozenset(frame.payloads), now)
         return frame
 
-    def _tell(self, number: int, used: int, now: float) -> None:
-        if number != self._fated + 1:
+    def _tell(self, frame: ReadyFrame, used: frozenset[int], now: float) -> None:
+        if frame.number != self._fated + 1:
             self._fates.clear()
-        self._fated = number
-        self._fates.appendleft(used)
+        self._fated = frame.number
+        whole = frame.header is not None and len(used) == frame.header.packets
+        self._fates.appendleft(WHOLE if whole else bitmap(used))
         self._feedback_at = now
 
     def set_deadline(self, seconds: float) -> None:
@@ -128,7 +126,7 @@ class Reception:
         self._partial += 0 < len(used) < frame.header.packets if frame.header else 0
         self._undecided.popleft()
         if not self._early:
-            self._tell(frame.number, bitmap(used), now)
+            self._tell(frame, used, now)
         elif used != frozenset(frame.payloads):
             self._start_anew(now)
         self._overloaded = self._overloaded and len(self._undecided) > CAUGHT_UP
@@ -143,7 +141,7 @@ class Reception:
         """A frame of mend(), or one after it, has been decoded once more."""
         if 0 <= self._fated - number < len(self._fates):
             self._fates[self._fated - number] = bitmap(used)
-            self._feedback_at, self._mended_at = now, self._fated
+            self._feedback_at = now
 
     def watch_load(self, now: float) -> None:
         """A decoder that is too slow gets no more until it has caught up."""
@@ -174,13 +172,11 @@ class Reception:
             return None
         self._feedback_last = now
         self._feedback_at = now + (FEEDBACK_WAITING if self._buffer.wants_intra else FEEDBACK_IDLE)
-        few = self._arrivals.loss < CLEAN and self._fated > self._mended_at + MAX_REPORTED
-        named = list(self._fates)[: REPORTED_CLEAN if few else MAX_REPORTED]
         return Feedback(
             self._config.stream,
             intra_wanted=self._buffer.wants_intra and not self._overloaded,
             newest=self._fated & 0xFFFF,
-            used=tuple(named),
+            used=tuple(self._fates),
             **self._arrivals.report(now),
         )
 

@@ -27,7 +27,7 @@ from lrae.codec.wire import (
     seal_packet,
 )
 from lrae.codec.wire.control import PADDING
-from lrae.codec.wire.feedback import indices
+from lrae.codec.wire.feedback import WHOLE, indices
 from lrae.codec.wire.keys import Keys
 from lrae.codec.wire.serial import difference, unwrap16, wrap
 from lrae.errors import WireError
@@ -73,8 +73,8 @@ class SenderSession:
         self._envelope = None
         self._events: deque[Event] = deque()
         self._out: deque[bytes] = deque(maxlen=64)  # handshake packets
-        self._flight: OrderedDict[int, None] = OrderedDict()  # numbers of unconfirmed frames
-        self._settled: OrderedDict[int, int] = OrderedDict()  # payloads used of confirmed ones
+        self._flight: OrderedDict[int, int] = OrderedDict()  # how many payloads an unconfirmed frame has
+        self._settled: OrderedDict[int, tuple[int, int]] = OrderedDict()  # of a confirmed one, and which were used
         self._confirmed: list[tuple[int, frozenset[int]]] = []
         self._intra_wanted = False
         self._intra_at = self._connected_at = float("-inf")
@@ -99,7 +99,7 @@ class SenderSession:
         if not self.connected:
             return
         self.flow.queue_frame(encoded, capture, now)
-        self._flight[encoded.header.number] = None
+        self._flight[encoded.header.number] = encoded.header.packets
         if len(self._flight) > MAX_FLIGHT:
             self._flight.popitem(last=False)
         self._next_frame = wrap(encoded.header.number + 1)
@@ -240,11 +240,12 @@ class SenderSession:
             self._leave_if_drained(now)
 
     def _confirm(self, number: int, used: int) -> None:
-        if number in self._flight:
-            del self._flight[number]
-        elif used & ~self._settled.get(number, used) == 0:
+        packets, known = self._settled.get(number, (0, 0))
+        packets = self._flight.pop(number, packets)
+        used = (1 << packets) - 1 if used == WHOLE else used
+        if not packets or (number in self._settled and used & ~known == 0):
             return  # nothing new
-        self._settled[number] = used
+        self._settled[number] = packets, used
         if len(self._settled) > SETTLED:
             self._settled.popitem(last=False)
         self._confirmed.append((number, indices(used)))

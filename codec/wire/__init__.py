@@ -16,7 +16,7 @@ from lrae.codec.wire.envelope import (
     intact,
     peek,
 )
-from lrae.codec.wire.feedback import MAX_REPORTED, Feedback
+from lrae.codec.wire.feedback import MAX_REPORTED, WHOLE, Feedback
 from lrae.codec.wire.parity import PARITY_OVERHEAD, Parity
 
 DATA_OVERHEAD = PlainEnvelope.overhead + DATA_HEADER  # 24 bytes, without a key
@@ -59,6 +59,7 @@ __all__ = [
     "MTU",
     "NONCE",
     "PROTOCOL_VERSION",
+    "WHOLE",
     "Alive",
     "Bye",
     "ByeCode",

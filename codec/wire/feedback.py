@@ -13,10 +13,11 @@ from lrae.errors import WireError
 
 MAX_REPORTED = 16  # frames named in one packet: so many feedback packets in a row may be lost without harm
 MAX_COVERED = 255  # datagrams
-TIME_UNIT = 250e-6  # seconds
+TIME_UNIT = 500e-6  # seconds
 MAX_HOLD = 0xFFFF  # units of time
-_HEADER = struct.Struct("!BHHHHBB")
-_INTRA = 0x80
+WHOLE = -1  # of a frame: all payloads that it has
+_HEADER = struct.Struct("!BHHHB")
+_INTRA, _ALL_HERE, _ALL_WHOLE = 0x80, 0x40, 0x20
 _MAX_VARINT = 5  # bytes: of a time
 _MAX_BITMAP = -(-MAX_PACKETS // 7)  # bytes
 
@@ -26,12 +27,12 @@ class Feedback:
     """What a receiver has, in the spirit of RFC 8888.
 
     counter: 16 bits of the newest datagram received (meaningless while arrived is 0). arrival: when it arrived on the
-    receiver's clock, 16 bits of units of 250 microseconds. hold: such units from then to the sending of this packet, so
+    receiver's clock, 16 bits of units of 500 microseconds. hold: such units from then to the sending of this packet, so
     that round trip = now - sent - hold.
     newest: 16 bits of the newest frame that was decoded or given up. used: for `newest`, newest - 1, ... a bitmap of
-    the payloads that took part in decoding it (bit i = payload i; 0: the frame was lost and extrapolated).
+    the payloads that took part in decoding it (bit i = payload i; 0: the frame was lost and extrapolated), or WHOLE.
     covered: how many counters the bitmap `arrived` speaks of: bit i = the datagram counter - i is here. times: for the
-    first of its set bits after bit 0, in that order, units of 250 microseconds from the arrival of the set bit before:
+    first of its set bits after bit 0, in that order, units of 500 microseconds from the arrival of the set bit before:
     how much earlier this one came (negative: later).
     """
 
@@ -48,42 +49,48 @@ class Feedback:
     times: tuple[int, ...] = ()
 
     def body(self) -> bytes:
-        head = _HEADER.pack(
-            self.intra_wanted * _INTRA | len(self.used),
-            self.counter,
-            self.arrival,
-            self.hold,
-            self.newest,
-            self.covered,
-            len(self.times),
-        )
-        arrived = self.arrived.to_bytes((self.covered + 7) // 8, "little")
-        signed = (2 * t if t >= 0 else -2 * t - 1 for t in self.times)
-        return b"".join((head, *map(_varint, self.used), arrived, *map(_varint, signed)))
+        whole = sum(1 << i for i, used in enumerate(self.used) if used == WHOLE)
+        flags, parts = self.intra_wanted * _INTRA, [_varint(self.hold)]
+        for flag, bits, count in ((_ALL_WHOLE, whole, len(self.used)), (_ALL_HERE, self.arrived, self.covered)):
+            if bits == (1 << count) - 1:
+                flags |= flag
+            else:
+                parts.append(bits.to_bytes((count + 7) // 8, "little"))
+        parts += [_varint(used) for used in self.used if used != WHOLE]
+        parts += [_varint(2 * t if t >= 0 else -2 * t - 1) for t in self.times]
+        head = _HEADER.pack(flags | len(self.used), self.counter, self.arrival, self.newest, self.covered)
+        return b"".join((head, *parts))
 
     @classmethod
     def parse_body(cls, stream: int, body: memoryview) -> Feedback:
         """The inverse of body(). Raises WireError."""
         if len(body) < _HEADER.size:
             raise WireError("FEEDBACK is truncated")
-        frames, counter, arrival, hold, newest, covered, timed = _HEADER.unpack_from(body)
-        intra_wanted, frames = bool(frames & _INTRA), frames & ~_INTRA
+        flags, counter, arrival, newest, covered = _HEADER.unpack_from(body)
+        frames = flags & ~(_INTRA | _ALL_HERE | _ALL_WHOLE)
         if frames > MAX_REPORTED:
             raise WireError(f"FEEDBACK has {frames} frames")
-        used, at = _varints(body, _HEADER.size, frames, _MAX_BITMAP)
-        end = at + (covered + 7) // 8
-        if end > len(body):
-            raise WireError("FEEDBACK is truncated")
-        arrived = int.from_bytes(body[at:end], "little")
-        if arrived.bit_length() > covered or bool(covered) != arrived & 1 or timed > max(0, arrived.bit_count() - 1):
-            raise WireError("FEEDBACK has a bitmap of arrivals that cannot be")
-        signed, at = _varints(body, end, timed, _MAX_VARINT)
-        if at != len(body):
-            raise WireError("FEEDBACK has trailing bytes")
-        if any(bits >> MAX_PACKETS for bits in used):
-            raise WireError("FEEDBACK has a bitmap of more payloads than a frame has")
-        times = tuple(-(z + 1) // 2 if z & 1 else z // 2 for z in signed)
-        return cls(stream, intra_wanted, counter, arrival, hold, newest, used, covered, arrived, times)
+        hold, at = _read_varint(body, _HEADER.size, _MAX_VARINT)
+        whole, at = _bits(body, at, frames, bool(flags & _ALL_WHOLE))
+        arrived, at = _bits(body, at, covered, bool(flags & _ALL_HERE))
+        if hold > MAX_HOLD or bool(covered) != arrived & 1:
+            raise WireError("FEEDBACK has a report of arrivals that cannot be")
+        used, times = [], []
+        for i in range(frames):
+            bits = WHOLE
+            if not whole >> i & 1:
+                bits, at = _read_varint(body, at, _MAX_BITMAP)
+            if bits >> MAX_PACKETS > 0:
+                raise WireError("FEEDBACK has a bitmap of more payloads than a frame has")
+            used.append(bits)
+        while at < len(body):
+            z, at = _read_varint(body, at, _MAX_VARINT)
+            times.append(-(z + 1) // 2 if z & 1 else z // 2)
+        if len(times) > max(0, arrived.bit_count() - 1):
+            raise WireError("FEEDBACK has more times than arrivals")
+        return cls(
+            stream, bool(flags & _INTRA), counter, arrival, hold, newest, tuple(used), covered, arrived, tuple(times)
+        )
 
 
 def bitmap(indices: Iterable[int]) -> int:
@@ -106,21 +113,30 @@ def _varint(value: int) -> bytes:
     return bytes(out)
 
 
-def _varints(body: memoryview, at: int, count: int, longest: int) -> tuple[tuple[int, ...], int]:
-    """(`count` values from place `at`, the place after them). Raises WireError."""
-    values = []
-    for _ in range(count):
-        value = shift = 0
-        while True:
-            if at >= len(body) or shift >= 7 * longest:
-                raise WireError("FEEDBACK is truncated or has a number that is too long")
-            byte = body[at]
-            at += 1
-            value |= (byte & 127) << shift
-            shift += 7
-            if byte < 128:
-                break
-        if byte == 0 and shift > 7:
-            raise WireError("FEEDBACK has a number with a trailing zero")
-        values.append(value)
-    return tuple(values), at
+def _read_varint(body: memoryview, at: int, longest: int) -> tuple[int, int]:
+    """(the number at place `at`, the place after it). Raises WireError."""
+    value = shift = 0
+    while True:
+        if at >= len(body) or shift >= 7 * longest:
+            raise WireError("FEEDBACK is truncated or has a number that is too long")
+        byte = body[at]
+        at += 1
+        value |= (byte & 127) << shift
+        shift += 7
+        if byte < 128:
+            break
+    if byte == 0 and shift > 7:
+        raise WireError("FEEDBACK has a number with a trailing zero")
+    return value, at
+
+
+def _bits(body: memoryview, at: int, count: int, full: bool) -> tuple[int, int]:
+    """(a bitmap of `count` bits, the place after it). full: all are set, and nothing is there. Raises WireError."""
+    ones = (1 << count) - 1
+    if full:
+        return ones, at
+    end = at + (count + 7) // 8
+    bits = int.from_bytes(body[at:end], "little")
+    if end > len(body) or bits >= ones:
+        raise WireError("FEEDBACK has a bitmap that is truncated or cannot be")
+    return bits, end

@@ -30,7 +30,7 @@ from lrae.codec.wire import (
 )
 from lrae.codec.wire.control import PADDING
 from lrae.codec.wire.envelope import MAX_JUMP
-from lrae.codec.wire.feedback import bitmap, indices
+from lrae.codec.wire.feedback import WHOLE, bitmap, indices
 from lrae.codec.wire.parity import Parity
 from lrae.codec.wire.serial import WRAP, difference, unwrap, wrap
 from lrae.errors import WireError
@@ -59,7 +59,7 @@ def feedbacks(draw):
     times = st.lists(st.integers(-(2**31), 2**31), max_size=min(255, max(0, arrived.bit_count() - 1)))
     return Feedback(
         draw(U16), draw(st.booleans()), draw(U16), draw(U16), draw(U16), draw(U16),
-        tuple(draw(st.lists(st.integers(0, 2**64 - 1), max_size=16))), covered, arrived, tuple(draw(times)),
+        tuple(draw(st.lists(st.integers(WHOLE, 2**64 - 1), max_size=16))), covered, arrived, tuple(draw(times)),
     )  # fmt: skip
 
 
@@ -84,7 +84,7 @@ packets = st.one_of(data_packets(), feedbacks(), configs, hellos, byes, stats, s
 
 ONE_OF_EACH = [
     DataPacket.single(7, 2, FrameHeader(9, False, 30, 4, 0, 8), 3, b"payload", 20),
-    Feedback(7, True, 5, 1, 2, 9, (3, 0, 2**63), 4, 0b1011, (5, -7)),
+    Feedback(7, True, 5, 1, 2, 9, (3, 0, WHOLE, 2**63), 4, 0b1011, (5, -7)),
     Config(7, VideoFormat(448, 256), "m", "0123456789abcdef"),
     Hello(7, "sender", "lrae 0.1.0", bytes(16), padding=bytes(40)),
     Hello(7, "receiver", "lrae 0.1.0", bytes(16), bytes(16), 150),

@@ -169,10 +169,15 @@ def test_feedback_that_contradicts_itself_is_refused():
         replace(good, times=(1, 2, 3)),  # more times than arrivals
         replace(good, used=(1,) * 17),
         replace(good, used=(1 << 64,)),
+        replace(good, hold=1 << 16),
     ]
     for feedback in wrong:
         with pytest.raises((WireError, OverflowError)):
             there_and_back(feedback)
-    for body in (good.body() + b"\0", good.body()[:-1] + b"\x80", good.body()[:-1] + b"\x84\x80\x80\x80\x80\x01"):
+    short = replace(good, times=())
+    with_ones = bytearray(short.body())
+    with_ones[-1] = 0b1111  # all here, for which there is a flag
+    times = (b"\2\4\0", b"\2\x80", b"\2\x84\x80\x80\x80\x80\x01")  # one too many; truncated; too long
+    for body in (with_ones, short.body()[:-1], *(short.body() + numbers for numbers in times)):
         with pytest.raises(WireError):
             Feedback.parse_body(1, memoryview(body))

@@ -19,6 +19,7 @@ from lrae.codec.wire import (
     Parity,
     seal_packet,
 )
+from lrae.codec.wire.feedback import WHOLE
 from lrae.codec.wire.keys import SharedKey
 from lrae.codec.wire.serial import WRAP
 from lrae.experiments.null_stream import NullFrames, decode_nothing, null_sender
@@ -120,7 +121,7 @@ def hostile_feedback(draw):
     return Feedback(
         STREAM, draw(st.booleans()), draw(near), draw(st.integers(0, 2**16 - 1)),
         draw(st.integers(0, 2**16 - 1)), draw(st.one_of(st.integers(0, 99), st.integers(0, 2**16 - 1))),
-        tuple(draw(st.lists(st.integers(0, 2**64 - 1), max_size=16))), covered, arrived, tuple(draw(times)),
+        tuple(draw(st.lists(st.integers(WHOLE, 2**64 - 1), max_size=16))), covered, arrived, tuple(draw(times)),
     )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from lrae.codec.wire import (
     parse_packet,
     seal_packet,
 )
+from lrae.codec.wire.feedback import WHOLE
 from lrae.codec.wire.keys import NoKey
 from lrae.sender.congestion import FixedRate
 from lrae.sender.events import Connected, Disconnected, Ended, Notice, Refused
@@ -181,11 +182,20 @@ def test_a_frame_of_which_more_has_arrived_since_is_told_again(session):
     assert session.take_news(0.1).confirmed == ((0, frozenset({0})), (0, frozenset({0, 1})))
 
 
+def test_a_frame_of_which_all_is_reported_has_as_many_payloads_as_were_sent(session):
+    connect(session)
+    session.send_frame(frame(0), 0.0, 0.0)
+    out(session, 0.0)
+    for used in (0b10, WHOLE, WHOLE):
+        feed(session, Feedback(7, newest=1, used=(WHOLE, used)), 0.1)
+    assert session.take_news(0.1).confirmed == ((0, frozenset({1})), (0, frozenset({0, 1})))
+
+
 def test_round_trip_leaves_out_the_time_that_the_receiver_held_the_packet(session):
     connect(session)
     session.send_frame(frame(0), 0.0, 0.0)
     out(session, 1.0)
-    feed(session, report(1, 0b11, hold=120), 1.1)
+    feed(session, report(1, 0b11, hold=60), 1.1)
     assert session.flow.acks.rtt == pytest.approx(0.07)
 
 
