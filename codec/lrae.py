@@ -16,7 +16,8 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from lrae.codec import intra_base, motion, spare
+from lrae.codec import forward, intra_base, motion, spare
+from lrae.codec.forward import Forward
 from lrae.codec.motion_field import MotionField
 from lrae.codec.packing import Packer
 from lrae.codec.quantiser import Quantiser
@@ -36,10 +37,10 @@ from lrae.codec.types import (
 from lrae.codec.utility import utility
 from lrae.codec.wire.serial import wrap
 from lrae.errors import ConfigError
-from lrae.models.blocks import CORNERS, pack, to_corners
+from lrae.models.blocks import pack, to_corners
 from lrae.models.rates import frame_q, step_of
 from lrae.models.store import KINDS, Model
-from lrae.models.tables import CHANNELS, TRANSFORMS
+from lrae.models.tables import CHANNELS
 
 # mean square of the residual, grey levels, above which a frame may be the first of a new scene: it is coded as an
 # intra frame if the smooth picture of its own block means leaves less than CUT_SHARE of what the last picture leaves
@@ -89,11 +90,7 @@ class LraeEncoder(_Codec):
         super().__init__(model, video, device, impute)
         self._quantiser = {kind: Quantiser(model.tables[kind]) for kind in KINDS}
         self._quietest = int(model.tables["inter"].class_bits().argmin())
-        # all transforms side by side: [384, TRANSFORMS·CHANNELS]
-        self._forward = {
-            kind: w[:, CORNERS].permute(1, 0, 2).reshape(w.shape[1], -1).to(FORWARD[kind]).contiguous()
-            for kind, w in self._core.linear.items()
-        }
+        self._forward = {kind: Forward(linear, FORWARD[kind]) for kind, linear in self._core.linear.items()}
 
     @torch.inference_mode()
     def encode(
@@ -112,9 +109,7 @@ class LraeEncoder(_Codec):
                 intra, rate, (blocks, coded, prediction) = True, finer, alone
         q = rate
         kind = "intra" if intra else "inter"
-        forward = self._forward[kind]
-        coefficients = (blocks.to(forward.dtype) @ forward).float().cpu().numpy().reshape(-1, TRANSFORMS, CHANNELS)
-        classes, levels = self._quantiser[kind].choose(coefficients, core.grid)
+        classes, levels = self._quantiser[kind].choose(self._forward[kind](blocks), core.grid)
         coded = replace(coded, classes=classes, levels=levels)
         if hints.refresh and not intra and hints.layout == TILES:
             coded = self._refresh(coded, frame, hints.refresh)
@@ -139,7 +134,6 @@ class LraeEncoder(_Codec):
         """Prediction: (to_corners [N,384] of what is left to code in steps, CodedFrame without levels, predict())."""
         core, times = self._core, [] if times is None else times
         planes = self._planes(frame)
-        picture = self._pack(planes)
         if intra:
             coded = CodedFrame(True, q, base=intra_base.quantise(*planes, q))
         else:
@@ -148,19 +142,25 @@ class LraeEncoder(_Codec):
         times.append(perf_counter())
         prediction = core.predict(state, coded)
         times.append(perf_counter())
-        residual = picture - prediction[0]
-        if core.network.g_a is not None and not intra:
-            residual = residual + core.network.analysis(picture, *prediction, *core.rate(q))
-        return to_corners(residual) / step_of(q), coded, prediction
+        return self._residual(planes, prediction, q, intra), coded, prediction
+
+    def _residual(self, planes: list[np.ndarray], prediction: tuple, q: int, intra: bool) -> torch.Tensor:
+        """to_corners [N,384] of what is left to code, in steps. planes: of the picture, or of a tile."""
+        core = self._core
+        analysis = core.network.g_a is not None and not intra
+        if core.device.type == "cpu" and not analysis:
+            return forward.residual(*planes, prediction[0], step_of(q))
+        picture = pack(*(torch.from_numpy(p.astype(np.float32))[None, None].to(core.device) for p in planes))
+        left = picture - prediction[0]
+        if analysis:
+            left = left + core.network.analysis(picture, *prediction, *core.rate(q))
+        return to_corners(left) / step_of(q)
 
     def _planes(self, frame: Frame) -> list[np.ndarray]:
         """Y, U, V at the padded size."""
         height, width = self._core.height, self._core.width
         sizes = (height, width), (height // 2, width // 2), (height // 2, width // 2)
         return [_pad(plane, *size) for plane, size in zip((frame.y, frame.u, frame.v), sizes, strict=True)]
-
-    def _pack(self, planes: list[np.ndarray]) -> torch.Tensor:
-        return pack(*(torch.from_numpy(p.astype(np.float32))[None, None].to(self._core.device) for p in planes))
 
     def _refresh(self, coded: CodedFrame, frame: Frame, tiles: frozenset[int]) -> CodedFrame:
         """The same frame with some tiles coded without prediction."""
@@ -171,9 +171,8 @@ class LraeEncoder(_Codec):
         for where in (tile for index, tile in enumerate(everywhere) if index in tiles):
             pixels = [np.ascontiguousarray(where.of(p, side)) for p, side in zip(planes, (16, 8, 8), strict=True)]
             patch = CodedFrame(True, coded.q, base=intra_base.quantise(*pixels, coded.q))
-            rest = to_corners(self._pack(pixels) - core.base(patch.base, coded.q)) / step_of(coded.q)
-            coefficients = (rest @ self._forward["intra"]).cpu().numpy().reshape(-1, TRANSFORMS, CHANNELS)
-            chosen = self._quantiser["intra"].choose(coefficients, where.grid)
+            blocks = self._residual(pixels, (core.base(patch.base, coded.q),), coded.q, True)
+            chosen = self._quantiser["intra"].choose(self._forward["intra"](blocks), where.grid)
             patches.append((where, replace(patch, classes=chosen[0], levels=chosen[1])))
             where.of(classes)[:], where.of(levels)[:] = self._quietest, 0
         # the tiles keep their motion: their neighbours' prediction overlaps them
@@ -262,8 +261,11 @@ def energy(blocks: torch.Tensor, q: int) -> float:
 
 def _pad(plane: np.ndarray, height: int, width: int) -> np.ndarray:
     if plane.shape == (height, width):
-        return plane
-    return np.pad(plane, ((0, height - plane.shape[0]), (0, width - plane.shape[1])), mode="edge")
+        return np.require(plane, np.uint8, "CW")  # kernels would be compiled again for arrays that are read-only
+    whole = np.empty((height, width), np.uint8)
+    rows, columns = plane.shape
+    whole[:rows, :columns], whole[:rows, columns:], whole[rows:] = plane, plane[:, -1:], whole[rows - 1]
+    return whole
 
 
 def pick_device(device: str) -> str:

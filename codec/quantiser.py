@@ -2,21 +2,39 @@
 
 Cost is (u − û)² + λ·bits in units of the step, u the coefficient over the step. Because the tables are fixed,
 both choices are exact and separable; coefficients below half a step are zero under every table, so only the few
-larger ones are visited (sparse look-ups, no loop over symbols).
+larger ones are visited (codec/quantiser_kernels.py).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 
-from lrae.codec.class_map import context_bits
-from lrae.models.tables import CHANNELS, CLASSES, LEVELS, MAX_LEVEL, TRANSFORMS, ClassTables
+from lrae.codec.class_map import best_set, contexts
+from lrae.codec.quantiser_kernels import BINS, BINS_PER_STEP, add_costs, set_levels, settle
+from lrae.models.tables import CHANNELS, LEVELS, TRANSFORMS, ClassTables
 
 LAMBDA = 0.12  # squared steps a bit; 0.1155 is the high-rate slope of a uniform quantiser
-BINS_PER_STEP = 8
-BINS = BINS_PER_STEP * 2 * LEVELS
-PER_TRANSFORM = CLASSES // TRANSFORMS
-_VISIT = 0.5
+ROUNDS = 2  # of the choice of all classes in their contexts
+
+
+class Part(NamedTuple):
+    """Some coefficients of a picture; those that no part has are zero.
+
+    values: float32 [R,W] in steps, of channels first…first+W. owner: int64 [R], position·TRANSFORMS + transform.
+    """
+
+    values: np.ndarray
+    owner: np.ndarray
+    first: int
+
+
+def whole(coefficients: np.ndarray) -> tuple[Part]:
+    """All coefficients, float32 of size N·TRANSFORMS·CHANNELS, as parts."""
+    rows = np.ascontiguousarray(coefficients, np.float32).reshape(-1, CHANNELS)
+    return (Part(rows, np.arange(len(rows)), 0),)
 
 
 class Quantiser:
@@ -35,65 +53,50 @@ class Quantiser:
             cost = (centre - value) ** 2 + rate_weight * bits[:, candidate]
             level = np.where(cost < best, candidate, level).astype(np.int16)
             best = np.minimum(cost, best)
-        self._level = level
+        self._level = np.ascontiguousarray(level.T)  # [bin, table]
         zero_bits = np.append(bits[:-1, 0], 0).astype(np.float32)
-        # [class, channel, bin]: what visiting the coefficient changes against coding it as zero
-        delta = (best - centre**2 - rate_weight * zero_bits[:, None])[tables.rows]
-        self._delta = [
-            np.ascontiguousarray(delta[t::TRANSFORMS].transpose(1, 2, 0)).reshape(CHANNELS * BINS, PER_TRANSFORM)
-            for t in range(TRANSFORMS)
-        ]
-        self._zero_cost = rate_weight * zero_bits[tables.rows].sum(1)  # [CLASSES]
-        self._prior = tables.class_bits()
+        # [bin, table]: what visiting the coefficient changes against coding it as zero
+        self._delta = np.ascontiguousarray((best - centre**2 - rate_weight * zero_bits[:, None]).T, np.float32)
+        self._rows, self._rank = tables.rows.astype(np.uint8, order="C"), tables.rank.astype(np.uint8)
+        self._zero_cost = rate_weight * zero_bits[tables.rows].sum(1, dtype=np.float32)  # [CLASSES]
+        # in the unit of costs: a class's own bits, without and with context
+        self._prior = (rate_weight * tables.class_bits()).astype(np.float32)
+        self._map_bits = np.float32(rate_weight) * tables.map_bits
 
-    def choose(
-        self, coefficients: np.ndarray, grid: tuple[int, int]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """coefficients float32 [N, TRANSFORMS, CHANNELS] in steps; grid (rows, columns), N = rows·columns or a
-        multiple (a batch of equal grids). What a transform leaves out is distortion like a coefficient coded as
-        zero, so that all transforms start from the same distortion, the energy of the block.
+    def choose(self, parts: Sequence[Part], grid: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """parts of the coefficients of grid (rows, columns) positions, or of a batch of equal grids. What a transform
+        leaves out is distortion like a coefficient coded as zero, so that all transforms start from the same
+        distortion, the energy of the block.
 
         Returns classes uint8 [N] and levels int16 [N, CHANNELS].
         """
-        visited, cost = self.class_costs(coefficients)
-        classes = (cost + self.rate_weight * self._prior).argmin(1).astype(np.uint8)
-        classes = (cost + self.rate_weight * context_bits(classes, grid, self.tables)).argmin(1).astype(np.uint8)
-        return classes, self.levels(coefficients, classes, visited)
+        cost = self.class_costs(parts)
+        classes = (cost + self._prior).argmin(1).astype(np.uint8)
+        for start in range(0, len(classes), grid[0] * grid[1]):
+            part = slice(start, start + grid[0] * grid[1])
+            self._settle(cost[part], classes[part].reshape(grid))
+        return classes, self.levels(parts, classes)
 
-    def class_costs(self, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(flat indices of the coefficients worth visiting, cost float32 [N, CLASSES] without the class's own bits)."""
-        count = len(coefficients)
-        magnitude = np.abs(coefficients).reshape(-1)
-        visited = np.flatnonzero(magnitude >= _VISIT)
-        position, transform, channel = np.unravel_index(visited, coefficients.shape)
-        row = channel * BINS + _bins(magnitude[visited])
-        cost = np.empty((count, PER_TRANSFORM, TRANSFORMS), np.float32)
-        cost[:] = self._zero_cost.reshape(PER_TRANSFORM, TRANSFORMS)
-        for t in range(TRANSFORMS):
-            mine = np.flatnonzero(transform == t)
-            if len(mine):
-                where = position[mine]
-                starts = np.flatnonzero(np.diff(where, prepend=-1))
-                cost[where[starts], :, t] += np.add.reduceat(self._delta[t][row[mine]], starts, axis=0)
-        return visited, cost.reshape(count, CLASSES)  # class = index · TRANSFORMS + transform
+    def _settle(self, cost: np.ndarray, classes: np.ndarray) -> None:
+        """Improve one map, uint8 [rows, columns], in place, by what classes cost in their contexts."""
+        for _ in range(ROUNDS):
+            context = contexts(classes[None], self.tables.rank)[0]
+            bits = self._map_bits[best_set(context, classes, self.tables)]
+            settle(cost, bits, self._rank, classes)
 
-    def levels(self, coefficients: np.ndarray, classes: np.ndarray, visited: np.ndarray) -> np.ndarray:
+    def class_costs(self, parts: Sequence[Part]) -> np.ndarray:
+        """Cost float32 [N, CLASSES] of every class, without its own bits. parts[0] has something of all positions."""
+        cost = np.tile(self._zero_cost, (len(parts[0].values) // TRANSFORMS, 1))
+        for part in parts:
+            add_costs(*part, self._rows, self._delta, cost)
+        return cost
+
+    def levels(self, parts: Sequence[Part], classes: np.ndarray) -> np.ndarray:
         """The best levels int16 [N, CHANNELS] under given classes [N]."""
-        position, transform, channel = np.unravel_index(visited, coefficients.shape)
-        keep = transform == classes[position] % TRANSFORMS
-        position, channel = position[keep], channel[keep]
-        value = coefficients.reshape(-1)[visited[keep]]
-        bins = _bins(np.abs(value))
-        level = self._level[self.tables.rows[classes[position], channel], bins]
-        large = (bins == BINS - 1) & (level > 0)
-        level = np.where(large, np.minimum(np.round(np.abs(value)), MAX_LEVEL), level)
-        levels = np.zeros((len(coefficients), CHANNELS), np.int16)
-        levels[position, channel] = np.where(value < 0, -level, level)
+        levels = np.zeros((len(classes), CHANNELS), np.int16)
+        for part in parts:
+            set_levels(*part, classes, self._rows, self._level, levels)
         return levels
-
-
-def _bins(magnitude: np.ndarray) -> np.ndarray:
-    return np.minimum((magnitude * BINS_PER_STEP).astype(np.int32), BINS - 1)
 
 
 def dequantise(levels: np.ndarray, classes: np.ndarray, tables: ClassTables) -> np.ndarray:

@@ -17,7 +17,7 @@ from scipy.fft import dct
 
 from lrae.codec.class_map import BUCKETS, CONTEXTS, contexts
 from lrae.codec.lrae import LraeEncoder
-from lrae.codec.quantiser import Quantiser
+from lrae.codec.quantiser import Quantiser, whole
 from lrae.codec.types import EncodeHints, VideoFormat
 from lrae.models.blocks import CHROMA_GAIN, COEFFICIENTS, CORNERS, from_blocks, pack, to_blocks
 from lrae.models.network import LraeNetwork, NetworkConfig
@@ -209,9 +209,10 @@ def em(blocks: np.ndarray, linear: np.ndarray, tables: ClassTables, steps: int, 
     coefficients = (blocks @ linear.transpose(1, 0, 2).reshape(COEFFICIENTS, -1)).reshape(-1, TRANSFORMS, CHANNELS)
     for _ in range(steps):
         quantiser = Quantiser(tables)
-        visited, cost = quantiser.class_costs(coefficients)
-        classes = (cost + quantiser.rate_weight * tables.class_bits()).argmin(1).astype(np.uint8)
-        levels = quantiser.levels(coefficients, classes, visited)
+        parts = whole(coefficients)
+        cost = quantiser.class_costs(parts) + quantiser.rate_weight * tables.class_bits()
+        classes = cost.argmin(1).astype(np.uint8)
+        levels = quantiser.levels(parts, classes)
         tables = refit(tables, coefficients, classes, levels)
         if advance:
             advance()

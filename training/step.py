@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from lrae.codec import intra_base, motion_field
-from lrae.codec.quantiser import Quantiser, dequantise
+from lrae.codec.quantiser import Quantiser, dequantise, whole
 from lrae.codec.reconstruct import sample_torch, warp_torch
 from lrae.models.blocks import clip, from_blocks, pack, to_blocks, unpack
 from lrae.models.network import LraeNetwork
@@ -50,7 +50,7 @@ class Stepper:
             blocks = to_blocks(target / step[:, None, None, None])
             linear = self.linear[kind]
             coefficients = (blocks @ linear.permute(1, 0, 2).reshape(384, -1)).cpu().numpy()
-            classes, levels = self.quantiser[kind].choose(coefficients.reshape(-1, TRANSFORMS, CHANNELS), self.grid)
+            classes, levels = self.quantiser[kind].choose(whole(coefficients), self.grid)
             values = torch.from_numpy(dequantise(levels, classes, self.tables[kind])).to(self.device)
             spread = torch.zeros(len(values), TRANSFORMS, CHANNELS, device=self.device)
             transform = torch.from_numpy(classes.astype(np.int64) % TRANSFORMS).to(self.device)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from lrae.codec.quantiser import LAMBDA, Quantiser, dequantise
+from lrae.codec.quantiser import LAMBDA, Quantiser, dequantise, whole
 from lrae.errors import ConfigError, ModelError
 from lrae.models.store import load_model
 from lrae.models.tables import CHANNELS, LEVELS, TRANSFORMS
@@ -177,7 +177,7 @@ def test_the_quantiser_takes_levels_of_least_cost_within_its_bins():
     tables = bootstrap().tables["inter"]
     rng = np.random.default_rng(1)
     coefficients = rng.laplace(0, 2, (64, TRANSFORMS, CHANNELS)).astype(np.float32).clip(-LEVELS + 2, LEVELS - 2)
-    classes, levels = Quantiser(tables).choose(coefficients, (8, 8))
+    classes, levels = Quantiser(tables).choose(whole(coefficients), (8, 8))
     own = coefficients[np.arange(64), classes % TRANSFORMS]
     bits, table = tables.level_bits(), tables.rows[classes]
     everything = np.arange(-LEVELS, LEVELS + 1)
