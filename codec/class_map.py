@@ -1,20 +1,18 @@
 """The class map: one class per 16x16 position, coded row by row with the neighbours' ranks as context.
 
-Even columns of a row first (contexts: the row above), then odd columns (left, right, above), so that a row is two
-vectorised calls of the coder. No state, no float: contexts are integers, probabilities integer frequencies.
+Even columns of a row first (contexts: the row above), then odd columns (left, right, above).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from lrae.codec.range_coding import Categorical, Uniform
-from lrae.models.tables import CLASSES, FREQUENCY_BITS, MAP_SETS, ClassTables
+from lrae.codec.jit import kernel
+from lrae.codec.range_coder import READING, RangeDecoder, RangeEncoder, code, new_tape
+from lrae.models.tables import CLASSES, ClassTables
 
 BUCKETS = 7  # rank 1…6 of a neighbour; 0: outside the frame
 CONTEXTS = 2 * BUCKETS**3
-_FAMILY = Categorical(perfect=False)
-_SET = Uniform(MAP_SETS)
 
 
 def contexts(classes: np.ndarray, rank: np.ndarray) -> np.ndarray:
@@ -45,35 +43,34 @@ def best_set(context: np.ndarray, classes: np.ndarray, tables: ClassTables) -> i
     return int(tables.map_bits[:, context, classes].sum((1, 2)).argmin())
 
 
-def encode(classes: np.ndarray, tables: ClassTables, coder) -> None:
-    """Append the map uint8 [rows, columns] to a constriction RangeEncoder."""
-    context = contexts(classes[None], tables.rank)[0]
-    chosen = best_set(context, classes, tables)
-    coder.encode(np.array([chosen], np.int32), _SET)
-    probability = tables.map_frequencies[chosen][context] / (1 << FREQUENCY_BITS)
-    for row in range(len(classes)):
-        for parity in (0, 1):
-            if classes.shape[1] > parity:
-                symbols = np.ascontiguousarray(classes[row, parity::2], dtype=np.int32)
-                coder.encode(symbols, _FAMILY, np.ascontiguousarray(probability[row, parity::2]))
+def encode(classes: np.ndarray, tables: ClassTables, coder: RangeEncoder) -> None:
+    """Append the map uint8 [rows, columns]."""
+    tape = new_tape(classes.size)
+    _walk(coder.state, coder.data, tape, tables.map_sums[0], tables.rank, classes)
+    coder.tape(tape, tables.map_sums, tables.map_bits)
 
 
-def decode(rows: int, columns: int, tables: ClassTables, coder) -> np.ndarray:
-    """Read a map uint8 [rows, columns] from a constriction RangeDecoder."""
-    table = tables.map_frequencies[coder.decode(_SET, 1)[0]] / (1 << FREQUENCY_BITS)
-    rank = tables.rank.astype(np.int64)
+def decode(rows: int, columns: int, tables: ClassTables, coder: RangeDecoder) -> np.ndarray:
+    """Read a map uint8 [rows, columns]."""
     classes = np.zeros((rows, columns), np.uint8)
-    above = np.zeros(columns + 2, np.int64)
-    for row in range(rows):
-        current = np.zeros(columns + 2, np.int64)
-        index = (above[1:-1:2] * BUCKETS + above[:-2:2]) * BUCKETS + above[2::2]
-        even = coder.decode(_FAMILY, table[index])
-        classes[row, ::2] = even
-        current[1:-1:2] = rank[even]
-        if columns > 1:
-            index = BUCKETS**3 + (current[1:-2:2] * BUCKETS + current[3::2]) * BUCKETS + above[2:-1:2]
-            odd = coder.decode(_FAMILY, table[index])
-            classes[row, 1::2] = odd
-            current[2:-1:2] = rank[odd]
-        above = current
+    table = tables.map_sums[coder.uniform(len(tables.map_sums))]
+    _walk(coder.state, coder.data, READING, table, tables.rank, classes)
     return classes
+
+
+@kernel
+def _walk(state, data, tape, table, rank, classes):
+    """Code a map, both ways: its classes are noted, or filled in."""
+    rows, columns = classes.shape
+    above = np.zeros(columns + 2, np.int64)  # ranks, one place further right
+    for y in range(rows):
+        here = np.zeros(columns + 2, np.int64)
+        for parity in range(2):
+            for x in range(parity, columns, 2):
+                if parity == 0:
+                    row = (above[x + 1] * BUCKETS + above[x]) * BUCKETS + above[x + 2]
+                else:
+                    row = BUCKETS**3 + (here[x] * BUCKETS + here[x + 2]) * BUCKETS + above[x + 1]
+                classes[y, x] = code(state, data, tape, table, row, np.int64(classes[y, x]))
+                here[x + 1] = rank[classes[y, x]]
+        above = here

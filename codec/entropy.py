@@ -1,7 +1,6 @@
-"""Range coding of levels, table by table: integers only, nothing learned runs.
+"""Coding of levels: each under the table that the class of its position gives to its channel, nothing learned runs.
 
-The symbols of a packet are sorted by table and coded with one fixed table per run: at most T calls of the coder.
-`constriction` decodes damaged input to in-range symbols, so every packet carries a checksum on the wire.
+Damaged input decodes to other levels in range, so every packet carries a checksum on the wire.
 """
 
 from __future__ import annotations
@@ -10,81 +9,96 @@ from functools import lru_cache
 
 import numpy as np
 
-from lrae.codec.range_coding import Categorical, RangeDecoder, RangeEncoder, Uniform, contained
-from lrae.codec.types import PROGRESSIVE
-from lrae.models.tables import CHANNELS, ESCAPE, ESCAPE_LENGTHS, FREQUENCY_BITS, LEVELS, ClassTables
+from lrae.codec.jit import kernel
+from lrae.codec.range_coder import RangeDecoder, RangeEncoder, get, get_uniform, put, put_uniform
+from lrae.codec.types import INTERLEAVED, PROGRESSIVE
+from lrae.models.tables import CHANNELS, ESCAPE, ESCAPE_LENGTHS, LEVELS, ClassTables
 
 CURVES = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0)  # powers: the coarser a frame, the more of it is in few channels
-_LENGTH, _SIGN, _RAW = Uniform(ESCAPE_LENGTHS), Uniform(2), Uniform()
 
 
 class LevelCoder:
-    """Codes levels under one ClassTables."""
+    """Codes levels under one ClassTables, position by position."""
 
     def __init__(self, tables: ClassTables):
         self.tables = tables
-        self._models = [Categorical(row / (1 << FREQUENCY_BITS), perfect=False) for row in tables.frequencies]
+        sent = tables.rows != tables.never
+        self._count = sent.sum(1)
+        self._channels = np.argsort(~sent, axis=1, kind="stable").astype(np.int16)  # those that are sent first
 
-    def encode(self, levels: np.ndarray, classes: np.ndarray, coder: RangeEncoder, here: np.ndarray | None = None):
-        """Append levels int16 [N, CHANNELS] of classes uint8 [N]; of these only `here`, bool [N, CHANNELS]."""
-        order, runs = self._order(classes, here)
-        symbols = levels.reshape(-1)[order].astype(np.int32)
-        large = np.abs(symbols) > LEVELS
-        coded = np.where(large, ESCAPE, symbols + LEVELS).astype(np.int32)
-        for table, start, end in runs:
-            coder.encode(coded[start:end], self._models[table])
-        if large.any():
-            encode_escapes(symbols[large], coder)
+    def encode(
+        self,
+        levels: np.ndarray,
+        classes: np.ndarray,
+        coder: RangeEncoder,
+        lattice: np.ndarray | None = None,
+        packet: int = 0,
+    ) -> None:
+        """Append levels int16 [N, CHANNELS] of classes uint8 [N]; of these only what packet_lattice() `lattice`
+        gives to `packet`."""
+        coder.room(2 * int(self._count[classes].sum()))
+        _encode(coder.state, coder.data, levels, classes, *self._fixed(lattice, len(classes)), packet)
 
-    def decode(self, classes: np.ndarray, coder: RangeDecoder, here: np.ndarray | None = None) -> np.ndarray:
-        """The inverse of encode: levels int16 [N, CHANNELS], zero where not `here`. WireError."""
-        order, runs = self._order(classes, here)
+    def decode(
+        self, classes: np.ndarray, coder: RangeDecoder, lattice: np.ndarray | None = None, packet: int = 0
+    ) -> np.ndarray:
+        """The inverse of encode: levels int16 [N, CHANNELS], zero where the packet has none."""
         levels = np.zeros((len(classes), CHANNELS), np.int16)
-        if not runs:
-            return levels
-        with contained("levels"):
-            symbols = np.concatenate([coder.decode(self._models[table], end - start) for table, start, end in runs])
-            value = symbols - LEVELS
-            escaped = np.flatnonzero(symbols == ESCAPE)
-            if len(escaped):
-                value[escaped] = decode_escapes(len(escaped), coder)
-        levels.reshape(-1)[order] = value
+        _decode(coder.state, coder.data, levels, classes, *self._fixed(lattice, len(classes)), packet)
         return levels
 
-    def _order(self, classes: np.ndarray, here: np.ndarray | None) -> tuple[np.ndarray, list[tuple[int, int, int]]]:
-        """Flat indices of all symbols that are sent, sorted by table, and the tables' (table, start, end)."""
-        table = self.tables.rows[classes]
-        sent = np.flatnonzero(table != self.tables.never if here is None else (table != self.tables.never) & here)
-        key = table.reshape(-1)[sent]
-        by_key = np.argsort(key, kind="stable")
-        key = key[by_key]
-        edges = np.flatnonzero(np.diff(key)) + 1
-        starts = [0, *edges.tolist()] if len(key) else []
-        ends = [*edges.tolist(), len(key)]
-        return sent[by_key], [(int(key[a]), a, b) for a, b in zip(starts, ends, strict=False)]
+    def _fixed(self, lattice: np.ndarray | None, count: int) -> tuple[np.ndarray, ...]:
+        if lattice is None:
+            lattice = packet_lattice(count, 1, 1, INTERLEAVED)
+        return self.tables.rows, self._count, self._channels, self.tables.level_sums, lattice
 
 
-def encode_escapes(levels: np.ndarray, coder: RangeEncoder) -> None:
-    """Append levels of more than LEVELS: bit lengths, signs, raw bits. int32 [n]."""
-    excess = np.abs(levels) - LEVELS  # >= 1
-    length = np.floor(np.log2(excess)).astype(np.int32)
-    coder.encode(length, _LENGTH)
-    coder.encode((levels < 0).astype(np.int32), _SIGN)
-    raw = length > 0
-    if raw.any():
-        size = (1 << length[raw]).astype(np.int32)
-        coder.encode((excess[raw] - size).astype(np.int32), _RAW, size)
+@kernel
+def _encode(state, data, levels, classes, rows, count, channels, table, lattice, packet):
+    for position in range(len(classes)):
+        own = classes[position]
+        for index in range(count[own]):
+            channel = channels[own, index]
+            if lattice[position, channel] == packet:
+                put_level(state, data, table[rows[own, channel]], np.int64(levels[position, channel]))
 
 
-def decode_escapes(count: int, coder: RangeDecoder) -> np.ndarray:
-    """The inverse of encode_escapes."""
-    length = coder.decode(_LENGTH, count)
-    sign = coder.decode(_SIGN, count)
-    excess = (1 << length).astype(np.int32)
-    raw = length > 0
-    if raw.any():
-        excess[raw] += coder.decode(_RAW, np.ascontiguousarray(excess[raw]))
-    return np.where(sign == 1, -(excess + LEVELS), excess + LEVELS)
+@kernel
+def _decode(state, data, levels, classes, rows, count, channels, table, lattice, packet):
+    for position in range(len(classes)):
+        own = classes[position]
+        for index in range(count[own]):
+            channel = channels[own, index]
+            if lattice[position, channel] == packet:
+                levels[position, channel] = get_level(state, data, table[rows[own, channel]])
+
+
+@kernel
+def put_level(state, data, row, level):
+    """Append a level; one beyond ±LEVELS as escape, bit length of the excess, sign, rest: 32 bits at most."""
+    excess = abs(level) - LEVELS
+    if excess <= 0:
+        put(state, data, row[level + LEVELS], row[level + LEVELS + 1])
+        return
+    put(state, data, row[ESCAPE], row[ESCAPE + 1])
+    excess = min(excess, (1 << ESCAPE_LENGTHS) - 1)
+    length = 0
+    while excess >> length + 1:
+        length += 1
+    put_uniform(state, data, 2 * length + (level < 0), 2 * ESCAPE_LENGTHS)
+    put_uniform(state, data, excess - (1 << length), 1 << length)
+
+
+@kernel
+def get_level(state, data, row):
+    """The inverse of put_level."""
+    symbol = get(state, data, row)
+    if symbol < ESCAPE:
+        return symbol - LEVELS
+    head = get_uniform(state, data, 2 * ESCAPE_LENGTHS)
+    size = 1 << (head >> 1)
+    level = LEVELS + size + get_uniform(state, data, size)
+    return -level if head & 1 else level
 
 
 @lru_cache(maxsize=64)

@@ -1,28 +1,26 @@
 """The base of an intra frame: the mean of Y, U and V in every 16x16 block, coded in the side information.
 
 Means are predicted from coarse to fine: first every 8th, then half the spacing again and again, each mean from the
-known ones around it (integer averages). A pass is one vectorised call of the coder under the level table that fits
-it best. From the base alone a smooth picture is shown; latents code what is left.
+known ones around it (integer averages). A pass is coded under the level table that fits it best. From the base alone
+a smooth picture is shown; latents code what is left.
 """
 
 from __future__ import annotations
-
-from functools import lru_cache
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from lrae.codec.entropy import decode_escapes, encode_escapes
-from lrae.codec.range_coding import Categorical, Uniform
+from lrae.codec.entropy import get_level, put_level
+from lrae.codec.jit import kernel
+from lrae.codec.range_coder import RangeDecoder, RangeEncoder, get_uniform, put_uniform
 from lrae.models.blocks import CHROMA_GAIN
 from lrae.models.rates import step_of
-from lrae.models.tables import ESCAPE, FREQUENCY_BITS, LEVELS, ClassTables
+from lrae.models.tables import ClassTables
 
 SPACING = 8
 LARGEST = 4095
-_DIAGONAL = ((-1, -1), (-1, 1), (1, -1), (1, 1))
-_CROSS = ((-1, 0), (1, 0), (0, -1), (0, 1))
+_GRID, _DIAGONAL, _CROSS = range(3)  # passes: the widest grid, the centres of its squares, the middles of their sides
 
 
 def steps(q: int) -> np.ndarray:
@@ -52,78 +50,73 @@ def picture(means: torch.Tensor) -> torch.Tensor:
     return torch.cat(out, 1)
 
 
-@lru_cache(maxsize=16)
-def _passes(rows: int, columns: int):
-    """[(flat indices [n], neighbours [n,4] as flat indices, present [n,4])] after the first grid."""
-    y, x = np.mgrid[:rows, :columns]
-    out = []
-    spacing = SPACING
-    while spacing > 1:
-        half = spacing // 2
-        odd_y, odd_x = y % spacing == half, x % spacing == half
-        even_y, even_x = y % spacing == 0, x % spacing == 0
-        for mask, offsets in ((odd_y & odd_x, _DIAGONAL), ((even_y & odd_x) | (odd_y & even_x), _CROSS)):
-            where = np.flatnonzero(mask)
-            if not len(where):
-                continue
-            ny = y.flat[where][:, None] + half * np.array([o[0] for o in offsets])
-            nx = x.flat[where][:, None] + half * np.array([o[1] for o in offsets])
-            present = (ny >= 0) & (ny < rows) & (nx >= 0) & (nx < columns)
-            out.append((where, np.where(present, ny * columns + nx, 0), present.astype(np.int64)))
-        spacing = half
-    return out
+def encode(base: np.ndarray, tables: ClassTables, coder: RangeEncoder) -> None:
+    """Append a base int16 [3, rows, columns]."""
+    coder.room(2 * base.size + 32 * len(base))
+    _walk(coder.state, coder.data, base, tables.level_sums, tables.level_bits()[:-1], False)
 
 
-def _predict(plane: np.ndarray, neighbours: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """The rounded integer mean of the known neighbours; plane flat int64."""
-    count = present.sum(1)
-    total = (plane[neighbours] * present).sum(1)
-    return (2 * total + count) // (2 * count)
+def decode(rows: int, columns: int, tables: ClassTables, coder: RangeDecoder) -> np.ndarray:
+    """Read a base int16 [3, rows, columns]; values are kept within ±LARGEST."""
+    base = np.zeros((3, rows, columns), np.int16)
+    _walk(coder.state, coder.data, base, tables.level_sums, np.empty((0, 0), np.float32), True)
+    return base
 
 
-def encode(base: np.ndarray, tables: ClassTables, coder) -> None:
-    """Append a base int16 [3, rows, columns] to a RangeEncoder."""
-    rows, columns = base.shape[1:]
-    bits = tables.level_bits()[:-1]
-    for plane in base.astype(np.int64):
-        first = plane[::SPACING, ::SPACING].ravel()
-        _encode_pass(np.diff(first, prepend=0), bits, tables, coder)
-        flat = plane.ravel()
-        for where, neighbours, present in _passes(rows, columns):
-            _encode_pass(flat[where] - _predict(flat, neighbours, present), bits, tables, coder)
-
-
-def decode(rows: int, columns: int, tables: ClassTables, coder) -> np.ndarray:
-    """Read a base int16 [3, rows, columns] from a RangeDecoder; values are kept within ±LARGEST."""
-    base = np.zeros((3, rows, columns), np.int64)
+@kernel
+def _walk(state, data, base, table, bits, reading):
+    """Code a base, both ways: its means are appended, or filled in."""
     for plane in base:
-        shape = plane[::SPACING, ::SPACING].shape
-        first = np.cumsum(_decode_pass(shape[0] * shape[1], tables, coder))
-        plane[::SPACING, ::SPACING] = np.clip(first, -LARGEST, LARGEST).reshape(shape)
-        flat = plane.reshape(-1)
-        for where, neighbours, present in _passes(rows, columns):
-            value = _decode_pass(len(where), tables, coder) + _predict(flat, neighbours, present)
-            flat[where] = np.clip(value, -LARGEST, LARGEST)
-    return base.astype(np.int16)
+        _pass(state, data, plane, _GRID, SPACING, table, bits, reading)
+        half = SPACING // 2
+        while half:
+            for order in (_DIAGONAL, _CROSS):
+                _pass(state, data, plane, order, half, table, bits, reading)
+            half //= 2
 
 
-def _encode_pass(levels: np.ndarray, bits: np.ndarray, tables: ClassTables, coder) -> None:
-    magnitude = np.minimum(np.abs(levels), bits.shape[1] - 1)
-    table = int(bits[:, magnitude].sum(1).argmin())
-    coder.encode(np.array([table], np.int32), Uniform(len(bits)))
-    large = np.abs(levels) > LEVELS
-    symbols = np.where(large, ESCAPE, levels + LEVELS).astype(np.int32)
-    coder.encode(symbols, Categorical(tables.frequencies[table] / (1 << FREQUENCY_BITS), perfect=False))
-    if large.any():
-        encode_escapes(levels[large].astype(np.int32), coder)
+@kernel
+def _pass(state, data, plane, order, step, table, bits, reading):
+    """Code what one pass visits: in _GRID every step-th mean, in the others those halfway between known ones."""
+    rows, columns = plane.shape
+    first, spacing = (step, 2 * step) if order == _DIAGONAL else (0, step)
+    if (order == _DIAGONAL and min(rows, columns) <= step) or (order == _CROSS and max(rows, columns) <= step):
+        return
+    chosen = get_uniform(state, data, len(table)) if reading else 0
+    for writing in range(1 if reading else 2):
+        length = np.zeros(len(bits))
+        last = 0
+        for y in range(first, rows, spacing):
+            odd = order == _CROSS and y // step % 2 == 0
+            for x in range(step if odd else first, columns, spacing if order == _GRID else 2 * step):
+                expected = last if order == _GRID else _expected(plane, y, x, step, order)
+                if reading:
+                    value = expected + get_level(state, data, table[chosen])
+                    plane[y, x] = min(max(value, -LARGEST), LARGEST)
+                elif writing:
+                    put_level(state, data, table[chosen], plane[y, x] - expected)
+                else:
+                    size = min(abs(plane[y, x] - expected), bits.shape[1] - 1)
+                    for each in range(len(bits)):
+                        length[each] += bits[each, size]
+                last = np.int64(plane[y, x])
+        if not reading and not writing:
+            chosen = length.argmin()
+            put_uniform(state, data, chosen, len(table))
 
 
-def _decode_pass(count: int, tables: ClassTables, coder) -> np.ndarray:
-    table = int(coder.decode(Uniform(len(tables.frequencies)), 1)[0])
-    model = Categorical(tables.frequencies[table] / (1 << FREQUENCY_BITS), perfect=False)
-    symbols = coder.decode(model, count)
-    levels = symbols.astype(np.int64) - LEVELS
-    escaped = np.flatnonzero(symbols == ESCAPE)
-    if len(escaped):
-        levels[escaped] = decode_escapes(len(escaped), coder)
-    return levels
+@kernel
+def _expected(plane, y, x, step, order):
+    """The rounded mean of the known means around."""
+    rows, columns = plane.shape
+    total = count = 0
+    for index in range(4):
+        side = 2 * (index & 1) - 1
+        if order == _DIAGONAL:
+            down, right = 2 * (index >> 1) - 1, side
+        else:
+            down, right = (side, 0) if index < 2 else (0, side)
+        if 0 <= y + down * step < rows and 0 <= x + right * step < columns:
+            total += plane[y + down * step, x + right * step]
+            count += 1
+    return (2 * total + count) // (2 * count)

@@ -10,6 +10,7 @@ from importlib import resources
 import numpy as np
 
 from lrae.codec.motion_field import LEVELS, LIMIT
+from lrae.models.tables import sums
 
 TOTAL = 1 << 16  # every table's frequencies add up to this
 NEAR = 8  # differences up to +-8 quarter-pel have symbols of their own
@@ -27,26 +28,39 @@ SHAPES = {  # name: (contexts, symbols)
 }
 
 
+def first_rows() -> dict[str, int]:
+    """Where each table's rows begin when all are put into one, in the order of SHAPES."""
+    first, found = 0, {}
+    for name, (contexts, _) in SHAPES.items():
+        found[name], first = first, first + contexts
+    return found
+
+
 @dataclass(frozen=True, eq=False)
 class Tables:
-    """probabilities: name -> float32 [sets, contexts, symbols], integers / 2^16 exactly; bits: lengths."""
+    """bits: name -> code lengths, float64 [sets, contexts, symbols]. Of all tables in one (first_rows()), shorter rows
+    filled up with impossible symbols: sums, int32 [sets, rows, DIFFERENCES + 1], and lengths, float32 [sets, rows,
+    DIFFERENCES], as lrae.codec.range_coder wants them."""
 
-    probabilities: dict[str, np.ndarray]
     bits: dict[str, np.ndarray]
+    sums: np.ndarray
+    lengths: np.ndarray
     sets: int
 
     @classmethod
     def of(cls, frequencies: dict[str, np.ndarray]) -> Tables:
         """frequencies: name -> integers [sets, contexts, symbols], each row positive with the sum 2^16;
         at least two sets."""
-        probabilities, bits = {}, {}
+        bits, rows = {}, []
         for name, shape in SHAPES.items():
             table = np.asarray(frequencies[name], np.int64)
             if table.shape[1:] != shape or table.min() < 1 or (table.sum(-1) != TOTAL).any() or len(table) < 2:
                 raise ValueError(f"motion table {name!r} does not fit this version")
-            probabilities[name] = (table / TOTAL).astype(np.float32)
             bits[name] = -np.log2(table / TOTAL)
-        return cls(probabilities, bits, len(table))
+            rows.append(np.pad(table, ((0, 0), (0, 0), (0, DIFFERENCES - shape[1]))))
+        table = np.concatenate(rows, 1)
+        lengths = -np.log2(np.maximum(table, 1) / TOTAL).astype(np.float32)
+        return cls(bits, sums(table), lengths, len(table))
 
 
 @functools.cache

@@ -8,24 +8,15 @@ information (classes, motion or base), which travels in `side_copies` of them (c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
-from lrae.codec import class_map, intra_base, motion_coding, motion_decoding, payload, spare
+from lrae.codec import class_map, intra_base, motion_coding, payload, spare
 from lrae.codec.entropy import CURVES, LevelCoder, best_curve, packet_lattice
 from lrae.codec.motion_field import CELL, MotionField
-from lrae.codec.range_coding import (
-    Categorical,
-    Coders,
-    RangeDecoder,
-    RangeEncoder,
-    Uniform,
-    bytes_to_words,
-    contained,
-    words_to_bytes,
-)
+from lrae.codec.range_coder import RangeDecoder, RangeEncoder
 from lrae.codec.state import CodedFrame
 from lrae.codec.tiles import CELLS, TILE, Rectangle, Region, regions, tile_count
 from lrae.codec.types import MAX_PACKETS, PROGRESSIVE, TILES, EncodeHints, FrameHeader
@@ -34,9 +25,8 @@ from lrae.models.blocks import BLOCK
 from lrae.models.store import KINDS
 from lrae.models.tables import CHANNELS, ClassTables
 
-_PATCHED = Categorical(np.array([63 / 64, 1 / 64], np.float32), perfect=False)
-_FLAG = Uniform(2)
-_CURVE = Uniform(len(CURVES))
+_PATCHED = np.array([0, 0xFC00, 0x10000], np.int32)  # that some tiles are coded without prediction: one in 64
+_FLAGS = np.array([0, 0x8000, 0x10000], np.int32)
 
 
 class Packer:
@@ -58,8 +48,8 @@ class Packer:
         self._side(coded, coder)
         curve = best_curve(coded.levels, packets) if hints.layout == PROGRESSIVE else 0
         if hints.layout == PROGRESSIVE:
-            coder.encode(np.array([curve], np.int32), _CURVE)
-        side = words_to_bytes(coder.get_compressed()) or b"\0"  # never empty: empty means that there is none
+            coder.uniform(curve, len(CURVES))
+        side = coder.finish() or b"\0"  # never empty: empty means that there is none
         fragments = payload.cut(side, hints.max_payload // 2)
         packets = max(packets, len(fragments))
         if not hints.packets:  # room for all copies: a lost fragment is a lost frame
@@ -69,8 +59,8 @@ class Packer:
         texts = []
         for index in range(packets):
             coder = RangeEncoder()
-            self._levels[kind].encode(coded.levels, coded.classes, coder, lattice == index)
-            texts.append(payload.join(dealt.get(index), words_to_bytes(coder.get_compressed())))
+            self._levels[kind].encode(coded.levels, coded.classes, coder, lattice, index)
+            texts.append(payload.join(dealt.get(index), coder.finish()))
         return tuple(texts), sum(len(fragment.data) for fragment in dealt.values())
 
     def limit(self, packets: int, layout: int) -> int:
@@ -96,25 +86,19 @@ class Packer:
                 fragments.append(fragment)
         try:
             side = payload.gather(fragments)
-            if side is None:
-                return None, frozenset(texts)
-            with contained("side information"):
-                coder = RangeDecoder(bytes_to_words(side))
-                part = self._read_side(header, self.grid, coder)
-                curve = int(coder.decode(_CURVE, 1)[0]) if header.layout == PROGRESSIVE else 0
         except WireError:
             return None, frozenset()
+        if side is None:
+            return None, frozenset(texts)
+        coder = RangeDecoder(side)
+        part = self._read_side(header, self.grid, coder, header.intra)
+        curve = coder.uniform(len(CURVES)) if header.layout == PROGRESSIVE else 0
         lattice = packet_lattice(*self.grid, header.packets, header.layout, curve)
-        levels, read = np.zeros((len(part.classes), CHANNELS), np.int16), set()
+        levels = np.zeros((len(part.classes), CHANNELS), np.int16)
         for index, text in texts.items():
-            try:
-                coder = RangeDecoder(bytes_to_words(text))
-                levels += self._levels[KINDS[header.intra]].decode(part.classes, coder, lattice == index)
-            except WireError:
-                continue
-            read.add(index)
-        part = replace(part, levels=levels)
-        return replace(part, missing=self._missing(header, frozenset(read))), frozenset(read)
+            levels += self._levels[KINDS[header.intra]].decode(part.classes, RangeDecoder(text), lattice, index)
+        part = replace(part, levels=levels, missing=self._missing(header, frozenset(texts)))
+        return part, frozenset(texts)
 
     def received(self, header: FrameHeader, coded: CodedFrame, payloads: Mapping[int, bytes]) -> CodedFrame | None:
         """What decode() makes of a subset of the encoder's own payloads, without decoding them."""
@@ -157,26 +141,13 @@ class Packer:
         else:
             motion_coding.encode(part.motion, coder)
 
-    def _read_side(self, header: FrameHeader, grid: tuple[int, int], coder: RangeDecoder, patch=False) -> CodedFrame:
-        """The inverse of _side. WireError."""
-        coders = Coders([coder])
-        (part,) = self._read_sides(header, coders, [grid], header.intra or patch)
-        if not coders.sound[0]:
-            raise WireError("side information is malformed")
-        return part
-
-    def _read_sides(
-        self, header: FrameHeader, coders: Coders, grids: Sequence[tuple[int, int]], intra: bool
-    ) -> list[CodedFrame | None]:
-        """The inverse of _side for each coder."""
+    def _read_side(self, header: FrameHeader, grid: tuple[int, int], coder: RangeDecoder, intra: bool) -> CodedFrame:
+        """The inverse of _side."""
         tables = self.tables[KINDS[intra]]
-        classes = coders.each(lambda coder, grid: class_map.decode(*grid, tables, coder).reshape(-1), grids)
+        part = CodedFrame(intra, header.q, class_map.decode(*grid, tables, coder).reshape(-1))
         if intra:
-            rest = coders.each(lambda coder, grid: intra_base.decode(*grid, tables, coder), grids)
-        else:
-            rest = motion_decoding.decode_all(coders, [(rows * BLOCK, columns * BLOCK) for rows, columns in grids])
-        name = "base" if intra else "motion"
-        return [CodedFrame(intra, header.q, each, **{name: more}) for each, more in zip(classes, rest, strict=True)]
+            return replace(part, base=intra_base.decode(*grid, tables, coder))
+        return replace(part, motion=motion_coding.decode(coder, *(side * BLOCK for side in grid)))
 
     # tiles
 
@@ -189,48 +160,38 @@ class Packer:
             known = dict(coded.patches)
             tiles = where.tiles
             patches = [known[tile] for tile in tiles if tile in known]
-            coder.encode(np.array([bool(patches)], np.int32), _PATCHED)
+            coder.symbols(np.array([bool(patches)], np.int64), _PATCHED)
             if patches:
-                coder.encode(np.array([tile in known for tile in tiles], np.int32), _FLAG)
+                coder.symbols(np.array([tile in known for tile in tiles], np.int64), _FLAGS)
         for each in (part, *patches):
             self._side(each, coder)
         if not coded.intra and len(bounds) > 1:
             spare.encode(coded.spare, bounds[spare.carried(index, len(bounds))], coder)
-        side = coder.num_bits() // 8
+        side = coder.length
         for each in (part, *patches):
             self._levels[KINDS[each.intra]].encode(each.levels, each.classes, coder)
-        data = words_to_bytes(coder.get_compressed())
+        data = coder.finish()
         return data, min(side, len(data))
 
-    def _decode_tiles(self, header: FrameHeader, payloads: Mapping[int, bytes]):
-        """The inverse of _tile for all packets that arrived, in step; a damaged one is left out."""
-        indices, bounds = sorted(payloads), regions(*self.grid, header.packets)
-        where = [bounds[index] for index in indices]
-        coders = Coders(RangeDecoder(bytes_to_words(payloads[index])) for index in indices)
-        nothing: list[list] = [[] for _ in indices]
-        patched = nothing if header.intra else coders.each(_patched_tiles, where)
-        parts = self._read_sides(header, coders, [region.grid for region in where], header.intra)
-        patches = coders.each(
-            lambda coder, tiles: [self._read_side(header, tile.grid, coder, patch=True) for tile in tiles], patched
-        )
-        spares = nothing
-        if not header.intra and len(bounds) > 1:
-            spares = spare.decode_all(coders, [bounds[spare.carried(index, len(bounds))] for index in indices])
-        done = coders.each(
-            lambda coder, part, more: [self._read_levels(each, coder) for each in (part, *more)], parts, patches
-        )
-        read = [place for place, sound in enumerate(coders.sound) if sound]
-        if not read:
+    def _decode_tiles(
+        self, header: FrameHeader, payloads: Mapping[int, bytes]
+    ) -> tuple[CodedFrame | None, frozenset[int]]:
+        """The inverse of _tile for all packets that arrived."""
+        if not payloads:
             return None, frozenset()
-        frame, found, known = self._blank(header), [], []
-        for place in read:
-            _paste(frame, where[place], done[place][0], self.grid)
-            found += zip(patched[place], done[place][1:], strict=True)
-            known += spares[place]
-        return _finished(frame, tuple(found), known), frozenset(indices[place] for place in read)
-
-    def _read_levels(self, part: CodedFrame, coder: RangeDecoder) -> CodedFrame:
-        return replace(part, levels=self._levels[KINDS[part.intra]].decode(part.classes, coder))
+        bounds = regions(*self.grid, header.packets)
+        frame, patches, spares = self._blank(header), [], []
+        for index, data in sorted(payloads.items()):
+            coder, where = RangeDecoder(data), bounds[index]
+            tiles = [] if header.intra else _patched_tiles(coder, where)
+            parts = [self._read_side(header, where.grid, coder, header.intra)]
+            parts += [self._read_side(header, tile.grid, coder, True) for tile in tiles]
+            if not header.intra and len(bounds) > 1:
+                spares += spare.decode(coder, bounds[spare.carried(index, len(bounds))])
+            parts = [replace(p, levels=self._levels[KINDS[p.intra]].decode(p.classes, coder)) for p in parts]
+            _paste(frame, where, parts[0], self.grid)
+            patches += zip(tiles, parts[1:], strict=True)
+        return _finished(frame, tuple(patches), spares), frozenset(payloads)
 
     def _blank(self, header: FrameHeader) -> CodedFrame:
         """A frame of which nothing has arrived yet, to be written into."""
@@ -254,10 +215,10 @@ class Packer:
 
 def _patched_tiles(coder: RangeDecoder, where: Region) -> list[Rectangle]:
     """The tiles of a region that are coded without prediction."""
-    if not coder.decode(_PATCHED, 1)[0]:
+    if not coder.symbols(1, _PATCHED)[0]:
         return []
     tiles = where.tiles
-    return [tile for tile, flag in zip(tiles, coder.decode(_FLAG, len(tiles)), strict=True) if flag]
+    return [tile for tile, flag in zip(tiles, coder.symbols(len(tiles), _FLAGS), strict=True) if flag]
 
 
 def _is_missing(part: CodedFrame, where: Rectangle) -> bool:

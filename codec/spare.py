@@ -7,16 +7,15 @@ another region: tile by tile the cheapest of nothing, one vector, four vectors, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from lrae.codec import conceal, motion_coding, motion_decoding
+from lrae.codec import conceal, motion_coding
 from lrae.codec.motion import Distortion, join
 from lrae.codec.motion_field import CELL, MotionField
-from lrae.codec.range_coding import Categorical, Coders, RangeDecoder, RangeEncoder, Uniform
+from lrae.codec.range_coder import RangeDecoder, RangeEncoder
 from lrae.codec.state import Spare
 from lrae.codec.tiles import CELLS, TILE, Rectangle, Region
 
@@ -24,8 +23,7 @@ SIDE = TILE * CELLS  # motion cells a side of a tile
 WEIGHT = 0.04  # of distortion against bits: what spare motion saves counts in the frames until it is repaired only
 VECTOR_BITS, SPLIT_BITS = 9.0, 2.0  # rough price of a vector, and of every leaf
 _SHARES = (1 / 32, 1 / 8, 1 / 3, 2 / 3)  # of the tiles: which table the flags are coded with
-_FLAGS = [Categorical(np.array([1 - share, share], np.float32), perfect=False) for share in _SHARES]
-_TABLE = Uniform(len(_SHARES))
+_FLAGS = [np.array([0, round(0x10000 * (1 - share)), 0x10000], np.int32) for share in _SHARES]
 
 
 @dataclass(frozen=True)
@@ -73,10 +71,10 @@ def choose(
 def encode(spare: Spare | None, where: Region, coder: RangeEncoder) -> None:
     """Append the spare motion of one region."""
     tiles = where.tiles
-    flags = np.array([spare is not None and spare.tiles[t.top // TILE, t.left // TILE] for t in tiles], np.int32)
+    flags = np.array([spare is not None and spare.tiles[t.top // TILE, t.left // TILE] for t in tiles], np.int64)
     table = int(np.abs(np.array(_SHARES) - flags.mean()).argmin())
-    coder.encode(np.array([table], np.int32), _TABLE)
-    coder.encode(flags, _FLAGS[table])
+    coder.uniform(table, len(_SHARES))
+    coder.symbols(flags, _FLAGS[table])
     chosen = [tile for tile, flag in zip(tiles, flags, strict=True) if flag]
     if chosen:
         row = [
@@ -86,17 +84,14 @@ def encode(spare: Spare | None, where: Region, coder: RangeEncoder) -> None:
         motion_coding.encode(MotionField(*row), coder)
 
 
-def decode_all(coders: Coders, where: Sequence[Region]) -> list[list[tuple[Rectangle, np.ndarray]]]:
-    """The inverse of encode() for each coder: [(tile, its vectors int16 [cells, cells, 2])], [] where it is damaged."""
-    chosen = [tiles or [] for tiles in coders.each(_flagged, where)]
-    rows = motion_decoding.decode_all(coders, [(SIDE * CELL, SIDE * CELL * len(tiles)) for tiles in chosen])
-    return [_cut(row, tiles) if sound else [] for row, tiles, sound in zip(rows, chosen, coders.sound, strict=True)]
-
-
-def _flagged(coder: RangeDecoder, where: Region) -> list[Rectangle]:
+def decode(coder: RangeDecoder, where: Region) -> list[tuple[Rectangle, np.ndarray]]:
+    """The inverse of encode(): [(tile, its vectors int16 [cells, cells, 2])]."""
     tiles = where.tiles
-    flags = coder.decode(_FLAGS[int(coder.decode(_TABLE, 1)[0])], len(tiles))
-    return [tile for tile, flag in zip(tiles, flags, strict=True) if flag]
+    flags = coder.symbols(len(tiles), _FLAGS[coder.uniform(len(_SHARES))])
+    chosen = [tile for tile, flag in zip(tiles, flags, strict=True) if flag]
+    if not chosen:
+        return []
+    return _cut(motion_coding.decode(coder, SIDE * CELL, SIDE * CELL * len(chosen)), chosen)
 
 
 def _cut(row: MotionField | None, tiles: list[Rectangle]) -> list[tuple[Rectangle, np.ndarray]]:

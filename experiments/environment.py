@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lrae.version import VERSION
 
-PACKAGES = ("torch", "numpy", "av", "opencv-python-headless", "constriction")
+PACKAGES = ("torch", "numpy", "av", "opencv-python-headless", "numba")
 
 
 def processor() -> str:

@@ -53,6 +53,11 @@ def to_frequencies(mass: np.ndarray) -> np.ndarray:
     return frequency
 
 
+def sums(frequencies: np.ndarray) -> np.ndarray:
+    """What a range coder wants of frequencies [..., S]: int32 [..., S+1], the sums before each symbol and of all."""
+    return np.insert(np.cumsum(frequencies, -1), 0, 0, -1).astype(np.int32)
+
+
 @dataclass(frozen=True, eq=False)
 class ClassTables:
     """The entropy model of one frame type (inter or intra).
@@ -79,6 +84,16 @@ class ClassTables:
     def map_bits(self) -> np.ndarray:
         """float32 [MAP_SETS, CONTEXTS, CLASSES]: the code lengths of map_frequencies."""
         return (FREQUENCY_BITS - np.log2(self.map_frequencies)).astype(np.float32)
+
+    @cached_property
+    def level_sums(self) -> np.ndarray:
+        """int32 [T, SYMBOLS+1]: sums() of frequencies."""
+        return sums(self.frequencies)
+
+    @cached_property
+    def map_sums(self) -> np.ndarray:
+        """int32 [MAP_SETS, CONTEXTS, CLASSES+1]: sums() of map_frequencies."""
+        return sums(self.map_frequencies)
 
     def class_bits(self) -> np.ndarray:
         """float64 [CLASSES]: bits of a class without context, over all sets."""

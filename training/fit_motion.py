@@ -13,8 +13,8 @@ import numpy as np
 
 from lrae.codec import motion
 from lrae.codec.motion import MotionField
-from lrae.codec.motion_coding import runs_of
-from lrae.codec.motion_tables import NEW, SHAPES, TOTAL
+from lrae.codec.motion_coding import symbols
+from lrae.codec.motion_tables import NEW, SHAPES, TOTAL, first_rows
 
 Counts = dict[str, np.ndarray]
 DEAD_ZONE = 0.64  # rounding threshold, in steps
@@ -40,10 +40,12 @@ def fit(fields: Sequence[MotionField], sets: int = 4, rounds: int = 8) -> dict[s
 
 def count(field: MotionField) -> Counts:
     """How often each context and symbol is used: name -> [contexts, symbols]."""
-    result = {name: np.zeros(shape) for name, shape in SHAPES.items()}
-    for run in runs_of(field):
-        if run.table is not None:
-            np.add.at(result[run.table], (run.contexts, run.symbols), 1)
+    row, symbol = symbols(field).T
+    firsts, result = first_rows(), {}
+    for name, shape in SHAPES.items():
+        here = (row >= firsts[name]) & (row < firsts[name] + shape[0])
+        result[name] = np.zeros(shape)
+        np.add.at(result[name], (row[here] - firsts[name], symbol[here]), 1)
     return result
 
 
