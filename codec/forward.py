@@ -16,7 +16,7 @@ from lrae.models.blocks import CHROMA_GAIN, COEFFICIENTS, CORNERS, PACKED
 from lrae.models.tables import CHANNELS, TRANSFORMS
 
 FIRST = 64  # channels that are always computed; about nine of ten levels other than zero are among them
-LEFT = 16.0  # squared steps of a block: where no transform's first channels leave more, the others are not computed
+LEFT = 12.0  # squared steps of a block: where no transform's first channels leave more, the others are not computed
 
 
 class Forward:
