@@ -11,7 +11,7 @@ from typing import Protocol
 from lrae.codec.wire.serial import unwrap, wrap
 from lrae.errors import WireError
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 MTU = 1200  # bytes of UDP payload: passes every path that QUIC passes (RFC 9000, section 14)
 MAX_JUMP = 1 << 15  # datagrams; a counter further ahead belongs to no sane peer
 

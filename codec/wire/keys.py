@@ -72,7 +72,7 @@ class SharedKey:
         return SecureEnvelope(mine, theirs)
 
     def _derive(self, salt: bytes, info: bytes) -> bytes:
-        return HKDF(SHA256(), KEY_BYTES, salt, b"lrae-vc 2 " + info).derive(self._key)
+        return HKDF(SHA256(), KEY_BYTES, salt, b"lrae-vc 3 " + info).derive(self._key)
 
 
 def read_key(path: str | Path) -> SharedKey:

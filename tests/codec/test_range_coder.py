@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from itertools import count
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -94,3 +96,12 @@ def test_a_carry_runs_through_all_bytes_before_it():
 
 def test_nothing_takes_no_byte():
     assert RangeEncoder().finish() == b""
+
+
+def test_the_example_of_the_protocol_document_reads_as_it_says():
+    text = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
+    example = re.search(r"c = ([\d, ]+) the string `([0-9a-f ]+)` reads ([\d, ]+), and then (\d) of (\d) equally", text)
+    row, values = (np.array([int(n) for n in example[i].split(", ")]) for i in (1, 3))
+    decoder = RangeDecoder(bytes.fromhex(example[2]))
+    assert decoder.symbols(len(values), row.astype(np.int32)).tolist() == values.tolist()
+    assert decoder.uniform(int(example[5])) == int(example[4])

@@ -143,8 +143,10 @@ def test_twenty_thousand_mutated_packets_with_a_right_crc_raise_nothing_but_wire
         elif rng.random() < 0.3:
             body += rng.randbytes(rng.randrange(8))
         with contextlib.suppress(WireError):
-            seal(parse(crc(body)))
+            packet = parse(crc(body))
             accepted += 1
+            if not isinstance(packet, Parity):
+                seal(packet)
     assert accepted > 0
 
 

@@ -19,6 +19,7 @@ from lrae.codec.types import FrameHeader, VideoFormat
 from lrae.codec.wire import (
     HANDSHAKE,
     MTU,
+    PROTOCOL_VERSION,
     Alive,
     Bye,
     Config,
@@ -37,6 +38,7 @@ from lrae.receiver import main as recv
 from lrae.receiver.session import ReceiverSession
 
 SECRET, OTHER = SharedKey(bytes(32)), SharedKey(b"\1" * 32)
+OURS, ANOTHER = PROTOCOL_VERSION << 4, PROTOCOL_VERSION + 1 << 4
 STREAM, HERE, THERE = 5, ("192.0.2.1", 1000), ("198.51.100.7", 2000)
 
 
@@ -63,9 +65,9 @@ BY_ANYBODY = {
     "longer": (lambda data, rng: data + rng.randbytes(9), "damage"),
     "oversized": (lambda data, rng: data[:3] + bytes(MTU), "malformed"),
     "damaged": (damaged, "damage"),
-    "other version": (lambda data, rng: _crc(b"\x31" + data[1:60]), "version"),
-    "unknown type": (lambda data, rng: _crc(b"\x2f" + data[1:60]), "malformed"),
-    "bomb": (lambda data, rng: _crc(b"\x25" + data[1:7] + b"\x91" * 1000), "damage"),
+    "other version": (lambda data, rng: _crc(bytes([ANOTHER | 1]) + data[1:60]), "version"),
+    "unknown type": (lambda data, rng: _crc(bytes([OURS | 15]) + data[1:60]), "malformed"),
+    "bomb": (lambda data, rng: _crc(bytes([OURS | 5]) + data[1:7] + b"\x91" * 1000), "damage"),
 }
 REASONS = {"malformed", "version", "key", "replayed", "unknown-stream", "other-stream", "unexpected"}
 
@@ -88,8 +90,8 @@ def strangers_packets(keys):
     yield from (seal_packet(packet, session) for packet in packets)
     yield session.seal(Kind.PARITY, STREAM, bytes(20))
     for size in (0, 1, 5, 7, 10, 20, 40, 100, 1180):
-        yield _crc(bytes([0x31]) + bytes(size))  # of another version
-        yield _crc(bytes([0x21]) + bytes(size))
+        for version in (ANOTHER, OURS):
+            yield _crc(bytes([version | 1]) + bytes(size))
 
 
 @pytest.mark.parametrize("name", BY_ANYBODY)
@@ -136,8 +138,8 @@ def test_a_wrong_key_gets_nothing_but_silence_and_a_counter(World, ours, theirs)
 def test_of_another_version_a_program_with_a_key_says_nothing_either(World):
     world = World(SECRET)
     for _ in range(100):
-        world.receiver.receive_datagram(_crc(b"\x31" + bytes(60)), THERE, world.now)
-        world.sender.receive_datagram(_crc(b"\x31" + bytes(60)), None, world.now)
+        world.receiver.receive_datagram(_crc(bytes([ANOTHER | 1]) + bytes(60)), THERE, world.now)
+        world.sender.receive_datagram(_crc(bytes([ANOTHER | 1]) + bytes(60)), None, world.now)
     world.run(0.5)
     assert world.receiver.counts["version"] == 100 and not world.to_stranger
     assert "Notice" not in world.seen and not any(type(e).__name__ == "Notice" for e in world.events)

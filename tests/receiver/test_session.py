@@ -11,6 +11,7 @@ import pytest
 
 from lrae.codec.types import FrameHeader, VideoFormat
 from lrae.codec.wire import (
+    PROTOCOL_VERSION,
     Bye,
     ByeCode,
     Config,
@@ -284,11 +285,11 @@ def test_in_real_time_a_decoder_may_not_be_a_second_behind(session):
 
 
 def test_another_version_is_noticed_once_and_answered_in_ours(session):
-    body = bytes([0x34, 0, 7, 0]) + bytes(100)
+    body = bytes([(PROTOCOL_VERSION + 1) << 4 | 4, 0, 7, 0]) + bytes(100)
     for n in range(3):
         session.receive_datagram(body + struct.pack("!I", zlib.crc32(body)), "a", n * 0.01)
     notice = session.next_event()
-    assert isinstance(notice, Notice) and "version 3" in notice.text
+    assert isinstance(notice, Notice) and f"version {PROTOCOL_VERSION + 1}" in notice.text
     assert session.next_event() is None
     assert [type(p) for p, _ in out(session, 0.1)] == [Hello]
 

@@ -11,6 +11,7 @@ import pytest
 
 from lrae.codec.types import EncodedFrame, FrameHeader, VideoFormat
 from lrae.codec.wire import (
+    PROTOCOL_VERSION,
     Alive,
     Bye,
     ByeCode,
@@ -304,12 +305,12 @@ def test_a_busy_receiver_is_given_time_before_giving_up(session):
 
 
 def test_another_version_is_noticed_once_and_garbage_is_not(session):
-    body = bytes([0x34, 0, 7, 0, 0, 0, 0])
+    body = bytes([(PROTOCOL_VERSION + 1) << 4 | 4, 0, 7, 0, 0, 0, 0])
     other = body + struct.pack("!I", zlib.crc32(body))
     for data in (b"", b"garbage", other, other):
         session.receive_datagram(data, None, 0.0)
     notice = session.next_event()
-    assert isinstance(notice, Notice) and "version 3" in notice.text
+    assert isinstance(notice, Notice) and f"version {PROTOCOL_VERSION + 1}" in notice.text
     assert session.next_event() is None
     assert session.counts == {"malformed": 2, "version": 2}
 
