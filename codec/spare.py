@@ -46,7 +46,7 @@ def choose(
     before = np.zeros_like(field.vectors) if last is None else last.vectors
 
     def of(vectors: np.ndarray) -> np.ndarray:
-        return _tile_sums(distortion.moved(vectors, thin=True, interpolation=cv2.INTER_LINEAR))
+        return _tile_sums(distortion.moved(vectors))
 
     around = np.empty_like(field.vectors)
     for region in risk.regions:
