@@ -14,6 +14,7 @@ $(VENV)/.ready: pyproject.toml Makefile
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q --disable-pip-version-check $(TORCH)
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[window,sample,train,bench,cluster,parquet,web,test]'
+	$(BIN)/python -m lrae.codec.warm
 	touch $@
 
 demo: setup

@@ -20,7 +20,9 @@ def make_encoder(model: str, video: VideoFormat, device: str = "auto", impute: s
     from lrae.codec.lrae import LraeEncoder, pick_device
     from lrae.models.store import load_model
 
-    encoder = LraeEncoder(load_model(model), video, pick_device(device), impute)
+    device = pick_device(device)
+    warm_up(model)
+    encoder = LraeEncoder(load_model(model), video, device, impute)
     encoder.warm_up()
     return encoder
 
@@ -30,9 +32,19 @@ def make_decoder(model: str, video: VideoFormat, device: str = "auto", impute: s
     from lrae.codec.lrae import LraeDecoder, pick_device
     from lrae.models.store import load_model
 
-    decoder = LraeDecoder(load_model(model), video, pick_device(device), impute)
+    device = pick_device(device)
+    warm_up(model)
+    decoder = LraeDecoder(load_model(model), video, device, impute)
     decoder.warm_up()
     return decoder
+
+
+def warm_up(model: str) -> None:
+    """Loads the weights, and compiles what is not yet compiled. Raises ModelError."""
+    from lrae.codec import warm
+    from lrae.models.store import load_model
+
+    warm.warm_up(load_model(model))
 
 
 def share_cores() -> int:

@@ -65,10 +65,10 @@ class Player:
         self._seconds, self._budget = 0.0, 0.0  # that a frame takes; that mending may take
 
     def warm_up(self) -> None:
-        """Loads the weights that are likely to be wanted. Raises ModelError if they were named in vain."""
+        """Loads what is likely to be wanted. Raises ModelError if weights were named in vain."""
         codec.share_cores()
         try:
-            codec.model_hash(self._model or DEFAULT_MODEL)
+            codec.warm_up(self._model or DEFAULT_MODEL)
         except ModelError:
             if self._model:
                 raise
