@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import cv2
@@ -58,27 +59,40 @@ def utility(encoded: EncodedFrame, before: State, after: State) -> Utility:
     error = cv2.subtract(_samples(after.luma), moved, dtype=cv2.CV_32F)
     means = cv2.resize(error, (columns * CELLS, rows * CELLS), interpolation=cv2.INTER_AREA)
     squares = cv2.resize(cv2.multiply(error, error), (columns, rows), interpolation=cv2.INTER_AREA)
-    dealt = regions(rows, columns, header.packets)
-    quality = [region.take(squares).sum(dtype=np.float64) * BLOCK**2 for region in dealt]
-    evidence = [region.take(np.abs(means) + wrong, CELLS).sum(dtype=np.float64) for region in dealt]
-    return Utility(np.array(quality), np.array(evidence))
+    quality = np.bincount(_packets(rows, columns, header.packets, 1), squares.reshape(-1), header.packets)
+    wrong = (np.abs(means) + wrong).reshape(-1)
+    evidence = np.bincount(_packets(rows, columns, header.packets, CELLS), wrong, header.packets)
+    return Utility(quality * BLOCK**2, evidence)
+
+
+@lru_cache(maxsize=64)
+def _packets(rows: int, columns: int, packets: int, scale: int) -> np.ndarray:
+    """The packet of every place of a picture of rows·scale × columns·scale places, flat."""
+    found = np.empty((rows * scale, columns * scale), np.intp)
+    for index, region in enumerate(regions(rows, columns, packets)):
+        region.put(found, index, scale)
+    return found.reshape(-1)
 
 
 def concealing(coded: CodedFrame, last: MotionField | None, packets: int) -> np.ndarray:
     """The vectors by which a receiver moves what it lost with one packet of an inter frame, as if the rows of tiles
     above and below had arrived: float32 [H/8, W/8, 2]. last: the motion of the frame before."""
     own = coded.motion.vectors
-    before = np.zeros_like(own) if last is None else last.vectors
+    before = np.zeros(own.shape, np.float32) if last is None else last.vectors.astype(np.float32)
     if packets == 1:
-        return before.astype(np.float32)
-    thin = own[:, ::2]  # where whole rows are lost, columns of cells know nothing of one another
-    odd = np.arange(len(own)) // (TILE * CELLS) % 2 == 1
-    lost = [np.broadcast_to(gone[:, None], thin.shape[:2]) for gone in (odd, ~odd)]
-    vectors = np.where(odd[:, None, None], *(conceal.guess(thin, gone, before[:, ::2]) for gone in lost)).repeat(2, 1)
+        return before
+    # lrae.codec.conceal.guess, where a whole row of tiles is lost: no cell to the left or right is known
+    rows = np.arange(len(own))
+    above = rows - rows % (TILE * CELLS) - 1
+    below = above + TILE * CELLS + 1
+    weights = np.where((above >= 0, below < len(own)), 1 / np.stack((rows - above, below - rows)), 0)
+    upper, lower = weights.astype(np.float32)[..., None, None]
+    total = upper * own[np.maximum(above, 0)] + lower * own[np.minimum(below, len(own) - 1)]
+    vectors = np.rint((total + before * conceal.LAST_WEIGHT) / (upper + lower + np.float32(conceal.LAST_WEIGHT)))
     if coded.spare is not None:
         spared = coded.spare.tiles.repeat(TILE * CELLS, 0).repeat(TILE * CELLS, 1)[: len(own), : own.shape[1]]
         vectors = np.where(spared[..., None], coded.spare.motion.vectors, vectors)
-    return vectors.astype(np.float32)
+    return vectors.astype(np.float32, copy=False)
 
 
 def _moved(luma: np.ndarray, vectors: np.ndarray) -> np.ndarray:

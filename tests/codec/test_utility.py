@@ -7,9 +7,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from lrae.codec import make_encoder
+from lrae.codec import conceal, make_encoder
+from lrae.codec.motion_field import MotionField
+from lrae.codec.state import CodedFrame
 from lrae.codec.types import LAYOUTS, EncodeHints
-from lrae.codec.utility import utility
+from lrae.codec.utility import concealing, utility
 from lrae.sender.source import open_source
 
 K = 4
@@ -87,3 +89,16 @@ def test_other_layouts_are_worth_the_energy_of_their_levels(stream, layout):
     assert found.shape == (encoded.header.packets,) and found.min() >= 0 and found.sum() > 0
     if LAYOUTS[layout] == "progressive":
         assert found.argmax() == 0
+
+
+@pytest.mark.parametrize("cells", ((6, 10), (24, 16), (30, 12)))
+def test_the_concealing_motion_is_what_a_receiver_guesses_for_a_row_of_tiles(cells):
+    rng = np.random.default_rng(5)
+    own, before = (MotionField(rng.integers(-90, 90, (*cells, 2)).astype(np.int16), None) for _ in range(2))
+    for last in (None, before):
+        found = concealing(CodedFrame(False, 30, motion=own), last, 2)
+        for top in range(0, cells[0], 8):
+            lost = np.zeros(cells, bool)
+            lost[top : top + 8] = True
+            guess = conceal.guess(own.vectors, lost, None if last is None else last.vectors)
+            np.testing.assert_array_equal(found[lost], guess[lost])
