@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from torch.linalg import vector_norm
 
 from lrae.codec.jit import kernel
 from lrae.codec.quantiser import Part
@@ -31,8 +32,8 @@ class Forward:
         """blocks fp32 [N,384] in steps -> parts of their coefficients; what is left out would hardly be coded."""
         inputs = blocks.to(self._first.dtype)
         first = (inputs @ self._first).float().view(-1, FIRST)
-        found = first.square().sum(1).view(-1, TRANSFORMS).amin(1)
-        where = torch.nonzero(blocks.square().sum(1) - found > LEFT)[:, 0]
+        found = vector_norm(first, dim=1).view(-1, TRANSFORMS).amin(1)
+        where = torch.nonzero(vector_norm(blocks, dim=1).square() - found.square() > LEFT)[:, 0]
         others = (inputs[where] @ self._others).float().view(-1, CHANNELS - FIRST)
         owner = where[:, None] * TRANSFORMS + torch.arange(TRANSFORMS, device=where.device)
         return [

@@ -256,7 +256,7 @@ def extrapolate(codec: _Codec, state: State, number: int) -> State:
 
 def energy(blocks: torch.Tensor, q: int) -> float:
     """Mean square of what is left to code, grey levels; blocks in steps."""
-    return float(blocks.square().mean()) * step_of(q) ** 2
+    return (float(torch.linalg.vector_norm(blocks)) * step_of(q)) ** 2 / blocks.numel()
 
 
 def _pad(plane: np.ndarray, height: int, width: int) -> np.ndarray:
