@@ -46,7 +46,7 @@ def best_set(context: np.ndarray, classes: np.ndarray, tables: ClassTables) -> i
 def encode(classes: np.ndarray, tables: ClassTables, coder: RangeEncoder) -> None:
     """Append the map uint8 [rows, columns]."""
     tape = new_tape(classes.size)
-    _walk(coder.state, coder.data, tape, tables.map_sums[0], tables.rank, classes)
+    _walk(coder.state, coder.data, tape, tables.map_sums[0], tables.rank, classes, _no_ranks(*classes.shape))
     coder.tape(tape, tables.map_sums, tables.map_bits)
 
 
@@ -54,17 +54,21 @@ def decode(rows: int, columns: int, tables: ClassTables, coder: RangeDecoder) ->
     """Read a map uint8 [rows, columns]."""
     classes = np.zeros((rows, columns), np.uint8)
     table = tables.map_sums[coder.uniform(len(tables.map_sums))]
-    _walk(coder.state, coder.data, READING, table, tables.rank, classes)
+    _walk(coder.state, coder.data, READING, table, tables.rank, classes, _no_ranks(rows, columns))
     return classes
 
 
+def _no_ranks(rows: int, columns: int) -> np.ndarray:
+    """Where the ranks of a map go, one place further down and right."""
+    return np.zeros((rows + 1, columns + 2), np.int64)
+
+
 @kernel
-def _walk(state, data, tape, table, rank, classes):
+def _walk(state, data, tape, table, rank, classes, ranks):
     """Code a map, both ways: its classes are noted, or filled in."""
     rows, columns = classes.shape
-    above = np.zeros(columns + 2, np.int64)  # ranks, one place further right
     for y in range(rows):
-        here = np.zeros(columns + 2, np.int64)
+        above, here = ranks[y], ranks[y + 1]
         for parity in range(2):
             for x in range(parity, columns, 2):
                 if parity == 0:
@@ -73,4 +77,3 @@ def _walk(state, data, tape, table, rank, classes):
                     row = BUCKETS**3 + (here[x] * BUCKETS + here[x + 2]) * BUCKETS + above[x + 1]
                 classes[y, x] = code(state, data, tape, table, row, np.int64(classes[y, x]))
                 here[x + 1] = rank[classes[y, x]]
-        above = here

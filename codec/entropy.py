@@ -9,8 +9,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from lrae.codec.jit import kernel
-from lrae.codec.range_coder import RangeDecoder, RangeEncoder, get, get_uniform, put, put_uniform
+from lrae.codec.jit import inline, kernel
+from lrae.codec.range_coder import RangeDecoder, RangeEncoder, get_uniform, look, put, put_uniform, take
 from lrae.codec.types import INTERLEAVED, PROGRESSIVE
 from lrae.models.tables import CHANNELS, ESCAPE, ESCAPE_LENGTHS, LEVELS, ClassTables
 
@@ -73,7 +73,7 @@ def _decode(state, data, levels, classes, rows, count, channels, table, lattice,
                 levels[position, channel] = get_level(state, data, table[rows[own, channel]])
 
 
-@kernel
+@inline
 def put_level(state, data, row, level):
     """Append a level; one beyond ±LEVELS as escape, bit length of the excess, sign, rest: 32 bits at most."""
     excess = abs(level) - LEVELS
@@ -89,10 +89,16 @@ def put_level(state, data, row, level):
     put_uniform(state, data, excess - (1 << length), 1 << length)
 
 
-@kernel
+@inline
 def get_level(state, data, row):
     """The inverse of put_level."""
-    symbol = get(state, data, row)
+    unit, code = look(state)
+    symbol = LEVELS  # most are zero or not far from it
+    while unit * row[symbol] > code:
+        symbol -= 1
+    while unit * row[symbol + 1] <= code:
+        symbol += 1
+    take(state, data, unit, code, row[symbol], row[symbol + 1])
     if symbol < ESCAPE:
         return symbol - LEVELS
     head = get_uniform(state, data, 2 * ESCAPE_LENGTHS)

@@ -7,6 +7,8 @@ a smooth picture is shown; latents code what is left.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -20,7 +22,9 @@ from lrae.models.tables import ClassTables
 
 SPACING = 8
 LARGEST = 4095
-_GRID, _DIAGONAL, _CROSS = range(3)  # passes: the widest grid, the centres of its squares, the middles of their sides
+_DIAGONAL = ((-1, -1), (-1, 1), (1, -1), (1, 1))
+_CROSS = ((-1, 0), (1, 0), (0, -1), (0, 1))
+_READING = np.empty((0, 0), np.float32)  # the lengths for one who does not choose
 
 
 def steps(q: int) -> np.ndarray:
@@ -50,73 +54,92 @@ def picture(means: torch.Tensor) -> torch.Tensor:
     return torch.cat(out, 1)
 
 
+@lru_cache(maxsize=64)
+def _schedule(rows: int, columns: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """In coding order, int64: flat places [n], those of the means that predict them [n, 4] (−1: none), and the bounds
+    of the passes."""
+    y, x = np.mgrid[:rows, :columns]
+    grid = np.flatnonzero((y % SPACING == 0) & (x % SPACING == 0))
+    places, around = [grid], [np.stack([np.append(-1, grid[:-1]), *[np.full(len(grid), -1)] * 3], 1)]
+    spacing = SPACING
+    while spacing > 1:
+        half = spacing // 2
+        odd_y, odd_x = y % spacing == half, x % spacing == half
+        even_y, even_x = y % spacing == 0, x % spacing == 0
+        for mask, offsets in ((odd_y & odd_x, _DIAGONAL), ((even_y & odd_x) | (odd_y & even_x), _CROSS)):
+            where = np.flatnonzero(mask)
+            down, right = half * np.array(offsets).T
+            ny, nx = y.flat[where][:, None] + down, x.flat[where][:, None] + right
+            present = (ny >= 0) & (ny < rows) & (nx >= 0) & (nx < columns)
+            if len(where):
+                places.append(where)
+                around.append(np.where(present, ny * columns + nx, -1))
+        spacing = half
+    return np.concatenate(places), np.concatenate(around), np.cumsum([0, *map(len, places)])
+
+
+@lru_cache(maxsize=8)
+def _lengths(tables: ClassTables) -> np.ndarray:
+    """Bits float32 [magnitude, table] of levels."""
+    return np.ascontiguousarray(tables.level_bits()[:-1].T)
+
+
 def encode(base: np.ndarray, tables: ClassTables, coder: RangeEncoder) -> None:
     """Append a base int16 [3, rows, columns]."""
     coder.room(2 * base.size + 32 * len(base))
-    _walk(coder.state, coder.data, base, tables.level_sums, tables.level_bits()[:-1], False)
+    schedule = _schedule(*base.shape[1:])
+    _walk(coder.state, coder.data, base.reshape(3, -1), *schedule, tables.level_sums, _lengths(tables))
 
 
 def decode(rows: int, columns: int, tables: ClassTables, coder: RangeDecoder) -> np.ndarray:
     """Read a base int16 [3, rows, columns]; values are kept within ±LARGEST."""
-    base = np.zeros((3, rows, columns), np.int16)
-    _walk(coder.state, coder.data, base, tables.level_sums, np.empty((0, 0), np.float32), True)
-    return base
+    base = np.zeros((3, rows * columns), np.int16)
+    _walk(coder.state, coder.data, base, *_schedule(rows, columns), tables.level_sums, _READING)
+    return base.reshape(3, rows, columns)
 
 
 @kernel
-def _walk(state, data, base, table, bits, reading):
+def _walk(state, data, base, places, around, bounds, table, lengths):
     """Code a base, both ways: its means are appended, or filled in."""
+    reading = len(lengths) == 0
     for plane in base:
-        _pass(state, data, plane, _GRID, SPACING, table, bits, reading)
-        half = SPACING // 2
-        while half:
-            for order in (_DIAGONAL, _CROSS):
-                _pass(state, data, plane, order, half, table, bits, reading)
-            half //= 2
-
-
-@kernel
-def _pass(state, data, plane, order, step, table, bits, reading):
-    """Code what one pass visits: in _GRID every step-th mean, in the others those halfway between known ones."""
-    rows, columns = plane.shape
-    first, spacing = (step, 2 * step) if order == _DIAGONAL else (0, step)
-    if (order == _DIAGONAL and min(rows, columns) <= step) or (order == _CROSS and max(rows, columns) <= step):
-        return
-    chosen = get_uniform(state, data, len(table)) if reading else 0
-    for writing in range(1 if reading else 2):
-        length = np.zeros(len(bits))
-        last = 0
-        for y in range(first, rows, spacing):
-            odd = order == _CROSS and y // step % 2 == 0
-            for x in range(step if odd else first, columns, spacing if order == _GRID else 2 * step):
-                expected = last if order == _GRID else _expected(plane, y, x, step, order)
+        for index in range(len(bounds) - 1):
+            here, last = bounds[index], bounds[index + 1]
+            if reading:
+                row = table[get_uniform(state, data, len(table))]
+            else:
+                chosen = _best(plane, places, around, here, last, lengths)
+                put_uniform(state, data, chosen, len(table))
+                row = table[chosen]
+            for each in range(here, last):
+                expected = _expected(plane, around[each])
                 if reading:
-                    value = expected + get_level(state, data, table[chosen])
-                    plane[y, x] = min(max(value, -LARGEST), LARGEST)
-                elif writing:
-                    put_level(state, data, table[chosen], plane[y, x] - expected)
+                    plane[places[each]] = min(max(expected + get_level(state, data, row), -LARGEST), LARGEST)
                 else:
-                    size = min(abs(plane[y, x] - expected), bits.shape[1] - 1)
-                    for each in range(len(bits)):
-                        length[each] += bits[each, size]
-                last = np.int64(plane[y, x])
-        if not reading and not writing:
-            chosen = length.argmin()
-            put_uniform(state, data, chosen, len(table))
+                    put_level(state, data, row, plane[places[each]] - expected)
 
 
 @kernel
-def _expected(plane, y, x, step, order):
+def _best(plane, places, around, here, last, lengths):
+    """The table under which one pass takes the fewest bits."""
+    total = np.zeros(lengths.shape[1], np.float32)
+    for each in range(here, last):
+        level = abs(plane[places[each]] - _expected(plane, around[each]))
+        for table in range(len(total)):
+            total[table] += lengths[min(level, len(lengths) - 1), table]
+    best = 0
+    for table in range(len(total)):
+        if total[table] < total[best]:
+            best = table
+    return best
+
+
+@kernel
+def _expected(plane, around):
     """The rounded mean of the known means around."""
-    rows, columns = plane.shape
     total = count = 0
-    for index in range(4):
-        side = 2 * (index & 1) - 1
-        if order == _DIAGONAL:
-            down, right = 2 * (index >> 1) - 1, side
-        else:
-            down, right = (side, 0) if index < 2 else (0, side)
-        if 0 <= y + down * step < rows and 0 <= x + right * step < columns:
-            total += plane[y + down * step, x + right * step]
+    for place in around:
+        if place >= 0:
+            total += plane[place]
             count += 1
-    return (2 * total + count) // (2 * count)
+    return (2 * total + count) // (2 * count) if count else 0

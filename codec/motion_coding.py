@@ -36,7 +36,7 @@ def encode(field: MotionField, coder: RangeEncoder, tables: Tables | None = None
     """Append a field to the coder."""
     tables = tables or default_tables()
     tape = _tape_for(field)
-    _walk(coder.state, coder.data, tape, tables.sums[0], field.vectors, field.size)
+    _walk(coder.state, coder.data, tape, tables.sums[0], field.vectors, field.size, anchor_of(field), *_scratch(field))
     coder.tape(tape, tables.sums, tables.lengths)
 
 
@@ -46,7 +46,8 @@ def decode(coder: RangeDecoder, height: int, width: int, tables: Tables | None =
     cells = height // CELL, width // CELL
     field = MotionField(np.zeros((*cells, 2), np.int16), np.full(cells, 3, np.uint8))
     table = tables.sums[coder.uniform(tables.sets)]
-    _walk(coder.state, coder.data, READING, table, field.vectors, field.size)
+    anchor = np.zeros(2, np.int64)
+    _walk(coder.state, coder.data, READING, table, field.vectors, field.size, anchor, *_scratch(field))
     return field
 
 
@@ -54,7 +55,8 @@ def symbols(field: MotionField) -> np.ndarray:
     """What is coded after the table set, in order: int32 [n, 2] (row as in motion_tables.first_rows(), symbol); the
     row −k stands for k plain bits."""
     tables, tape, state = default_tables(), _tape_for(field), np.zeros(4, np.int64)
-    _walk(state, np.empty(0, np.uint8), tape, tables.sums[0], field.vectors, field.size)
+    nowhere, anchor = np.empty(0, np.uint8), anchor_of(field)
+    _walk(state, nowhere, tape, tables.sums[0], field.vectors, field.size, anchor, *_scratch(field))
     return tape[: state[NOTED]]
 
 
@@ -67,8 +69,9 @@ def bits(field: MotionField, tables: Tables | None = None) -> float:
 
 
 def anchor_of(field: MotionField) -> np.ndarray:
-    """The global vector: the median of the cells' vectors."""
-    return np.array(_anchor(field.vectors), np.intp)
+    """The global vector, int64 [2]: the lower median of each component over the cells."""
+    middle = (field.size.size - 1) // 2
+    return np.partition(field.vectors.reshape(-1, 2).T, middle, axis=1)[:, middle].astype(np.int64)
 
 
 def _tape_for(field: MotionField) -> np.ndarray:
@@ -76,19 +79,26 @@ def _tape_for(field: MotionField) -> np.ndarray:
     return new_tape(6 * field.size.size + 16)
 
 
+def _scratch(field: MotionField) -> tuple[np.ndarray, ...]:
+    """(split, known, around) of _walk: the flags of each level's nodes, one node further down and right, those of the
+    level above the first all set; which cells are known, one cell further; the vectors around a leaf."""
+    rows, columns = field.size.shape
+    split = np.zeros((LEVELS + 1, (rows >> 1) + 3, (columns >> 1) + 3), np.int64)
+    split[LEVELS] = 1
+    return split, np.zeros((rows + 2, columns + 2), np.uint8), np.empty((_AROUND, 2), np.int64)
+
+
 @kernel
-def _walk(state, data, tape, table, vectors, size):
+def _walk(state, data, tape, table, vectors, size, anchor, split, known, around):
     """Code a field, both ways: vectors int16 [rows, columns, 2] and size uint8 [rows, columns] are noted, or filled
     in (size: where it is more than 3)."""
     reading = len(tape) == 0
     rows, columns = size.shape
-    anchor_x, anchor_y = (0, 0) if reading else _anchor(vectors)
+    anchor_x, anchor_y = anchor[0], anchor[1]
     if code(state, data, tape, table, _MOVING, np.int64(anchor_x != 0 or anchor_y != 0)):
         anchor_x = min(code(state, data, tape, table, -_PLAIN, anchor_x + LIMIT) - LIMIT, LIMIT)
         anchor_y = min(code(state, data, tape, table, -_PLAIN, anchor_y + LIMIT) - LIMIT, LIMIT)
-    _splits(state, data, tape, table, size)
-    known = np.zeros((rows + 2, columns + 2), np.uint8)  # one cell further down and right
-    around = np.zeros((_AROUND, 2), np.int64)
+    _splits(state, data, tape, table, size, split)
     for level in range(LEVELS - 1, -1, -1):
         side = 1 << level
         for phase in range(4):
@@ -107,30 +117,28 @@ def _walk(state, data, tape, table, vectors, size):
 
 
 @kernel
-def _splits(state, data, tape, table, size):
+def _splits(state, data, tape, table, size, split):
     """The quadtree's flags."""
     reading = len(tape) == 0
     rows, columns = size.shape
-    above = np.ones(((rows >> LEVELS) + 1, (columns >> LEVELS) + 1), np.int64)  # the flags of the level before
     for level in range(LEVELS - 1, 0, -1):
         side = 1 << level
         high, wide = (rows + side - 1) >> level, (columns + side - 1) >> level
-        split = np.zeros((high + 2, wide + 2), np.int64)  # one node further down and right
+        above, here = split[level + 1], split[level]
         for half in range(2):
             for i in range(high):
                 for j in range((i + half) & 1, wide, 2):
-                    if not above[i >> 1, j >> 1]:
+                    if not above[(i >> 1) + 1, (j >> 1) + 1]:
                         continue
                     context = (level - 1) * 5
                     if half:
-                        beside = split[i, j + 1] + split[i + 2, j + 1] + split[i + 1, j] + split[i + 1, j + 2]
+                        beside = here[i, j + 1] + here[i + 2, j + 1] + here[i + 1, j] + here[i + 1, j + 2]
                         context += 1 + min(beside, 3)
                     y, x = i << level, j << level
                     flag = code(state, data, tape, table, _SPLIT + context, np.int64(size[y, x] < level + 3))
-                    split[i + 1, j + 1] = flag
+                    here[i + 1, j + 1] = flag
                     if reading and not flag:
                         size[y : y + side, x : x + side] = level + 3
-        above = split[1:-1, 1:-1].copy()
 
 
 @kernel
@@ -155,7 +163,7 @@ def predict_leaf(vectors, known, y, x, side, anchor_x, anchor_y, around):
         return anchor_x, anchor_y, anchor_x, anchor_y, 0
     if used == 0:
         used = count
-    median_x, median_y = _median(around[:, 0], used), _median(around[:, 1], used)
+    median_x, median_y = _median(around, 0, used), _median(around, 1, used)
     other_x, other_y, agreement = median_x, median_y, 1
     for index in range(count):
         if around[index, 0] != median_x or around[index, 1] != median_y:
@@ -169,17 +177,16 @@ def predict_leaf(vectors, known, y, x, side, anchor_x, anchor_y, around):
 
 
 @kernel
-def _median(values, count):
-    """The lower median of the first `count` values."""
-    rank = (count - 1) >> 1
+def _median(around, axis, count):
+    """The lower median of the first `count` vectors."""
     for index in range(count):
-        below = level = 0
+        below = upto = 0
         for each in range(count):
-            below += values[each] < values[index]
-            level += values[each] == values[index]
-        if below <= rank < below + level:
-            return values[index]
-    return values[0]
+            below += around[each, axis] < around[index, axis]
+            upto += around[each, axis] <= around[index, axis]
+        if 2 * below < count <= 2 * upto:
+            return around[index, axis]
+    return np.int64(0)
 
 
 @kernel
@@ -225,23 +232,3 @@ def _difference(state, data, tape, table, row, value):
     base = NEAR - 1 + (1 << extra)
     size = base + code(state, data, tape, table, -extra, size - base)
     return size if symbol > 0 else -size
-
-
-@kernel
-def _anchor(vectors):
-    """(x, y): the lower median of each component."""
-    rows, columns = vectors.shape[:2]
-    counts = np.zeros((2, 2 * LIMIT + 1), np.int64)
-    for y in range(rows):
-        for x in range(columns):
-            for axis in range(2):
-                counts[axis, min(max(vectors[y, x, axis], -LIMIT), LIMIT) + LIMIT] += 1
-    found = np.zeros(2, np.int64)
-    for axis in range(2):
-        seen = 0
-        for value in range(2 * LIMIT + 1):
-            seen += counts[axis, value]
-            if 2 * seen >= rows * columns:
-                found[axis] = value - LIMIT
-                break
-    return found[0], found[1]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lrae.codec.jit import kernel
+from lrae.codec.jit import inline, kernel
 
 BITS = 16  # of a probability
 TOP, BOTTOM = 48, 32  # the interval is 2^32 to 2^48 wide, in units of the last bit so far
@@ -95,7 +95,7 @@ def code(state, data, tape, table, row, symbol):
     return symbol
 
 
-@kernel
+@inline
 def put(state, data, start, stop):
     """Append a symbol of probability start … stop."""
     unit = state[WIDTH] >> BITS
@@ -114,9 +114,16 @@ def put(state, data, start, stop):
     state[LOW], state[WIDTH] = low, width
 
 
-@kernel
+@inline
+def look(state):
+    """(unit, code): the next symbol is the largest s with unit·row[s] ≤ code."""
+    unit = state[WIDTH] >> BITS
+    return unit, min(state[LOW], (unit << BITS) - 1)  # more is damage
+
+
+@inline
 def take(state, data, unit, code, start, stop):
-    """Leave a symbol of probability start … stop behind, that `code` lies in."""
+    """Step over the symbol of probability start … stop, which `code` of look() lies in."""
     code, width = code - unit * start, unit * (stop - start)
     if width >> BOTTOM == 0:
         place = state[PLACE]
@@ -130,8 +137,7 @@ def take(state, data, unit, code, start, stop):
 @kernel
 def get(state, data, row):
     """The next symbol under row, int32 [symbols + 1]."""
-    unit = state[WIDTH] >> BITS
-    code = min(state[LOW], (unit << BITS) - 1)  # more is damage
+    unit, code = look(state)
     symbol, beyond = 0, len(row) - 1
     while beyond - symbol > 1:
         middle = (symbol + beyond) >> 1
@@ -152,8 +158,7 @@ def put_uniform(state, data, value, count):
 @kernel
 def get_uniform(state, data, count):
     """The inverse of put_uniform."""
-    unit = state[WIDTH] >> BITS
-    code = min(state[LOW], (unit << BITS) - 1)
+    unit, code = look(state)
     value = ((code // unit + 1) * count - 1) >> BITS
     take(state, data, unit, code, (value << BITS) // count, (value + 1 << BITS) // count)
     return value
@@ -175,13 +180,16 @@ def _get_all(state, data, count, row):
 
 @kernel
 def _put_tape(state, data, tape, sums, bits):
-    length = np.zeros(len(bits))
+    length = np.zeros(len(bits), np.float32)
     for index in range(state[NOTED]):
         row, symbol = tape[index, 0], tape[index, 1]
         if row >= 0:
             for each in range(len(bits)):
                 length[each] += bits[each, row, symbol]
-    chosen = length.argmin()
+    chosen = 0
+    for each in range(len(bits)):
+        if length[each] < length[chosen]:
+            chosen = each
     put_uniform(state, data, chosen, len(bits))
     table = sums[chosen]
     for index in range(state[NOTED]):

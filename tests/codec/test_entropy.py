@@ -109,7 +109,8 @@ def test_contexts_seen_one_by_one_are_those_seen_all_at_once(kind):
     tables = TABLES[kind]
     classes = np.random.default_rng(4).integers(0, CLASSES, (9, 13)).astype(np.uint8)
     tape, state = new_tape(classes.size), np.zeros(4, np.int64)
-    class_map._walk(state, np.empty(0, np.uint8), tape, tables.map_sums[0], tables.rank, classes)
+    ranks, nowhere = class_map._no_ranks(9, 13), np.empty(0, np.uint8)
+    class_map._walk(state, nowhere, tape, tables.map_sums[0], tables.rank, classes, ranks)
     context = class_map.contexts(classes[None], tables.rank)[0]
     order = np.argsort(np.tile(np.arange(13) % 2, (9, 1)), axis=1, kind="stable")  # even columns first
     np.testing.assert_array_equal(tape[:, 0].reshape(9, 13), np.take_along_axis(context, order, 1))
