@@ -15,7 +15,7 @@ import torch
 
 from lrae.codec.motion_field import MotionField
 from lrae.codec.state import CodedFrame, State
-from lrae.models.blocks import unpack
+from lrae.models.blocks import clip
 
 REACH = 8  # cells: how far vectors are interpolated
 LAST_WEIGHT = 0.02  # of the last frame's vector, against 1/distance of the current frame's
@@ -80,19 +80,16 @@ def _nearest(known: np.ndarray, axis: int, flip: bool) -> tuple[np.ndarray, np.n
     return np.clip(place, 0, length - 1), np.abs(place - index)
 
 
-def keep(result: State, coded: CodedFrame, state: State) -> State:
-    """An intra frame whose missing parts show the last picture, where that is of the same scene."""
+def keep(packed: torch.Tensor, coded: CodedFrame, state: State) -> torch.Tensor:
+    """The packed picture of an intra frame, where parts are missing with those of the last picture, if of one scene."""
     lost = coded.missing == 1
     if state.number < 0 or not lost.any():
-        return result
-    here = torch.from_numpy(lost.repeat(2, 0).repeat(2, 1)).to(result.packed.device)
-    difference = (result.packed - state.packed).square().mean((0, 1))
+        return packed
+    here = torch.from_numpy(lost.repeat(2, 0).repeat(2, 1)).to(packed.device)
+    difference = (clip(packed) - state.packed).square().mean((0, 1))
     if not lost.all() and difference[~here].mean() > SAME_SCENE:
-        return result
-    packed = torch.where(here, state.packed, result.packed)
-    planes = unpack(packed)
-    luma = (planes[0][0, 0] + 0.5).clamp_(max=255).to(torch.uint8).cpu().numpy()
-    return replace(result, packed=packed, planes=planes, luma=luma)
+        return packed
+    return torch.where(here, state.packed, packed)
 
 
 def _spread(base: np.ndarray, known: np.ndarray) -> np.ndarray:

@@ -9,17 +9,30 @@ import torch
 import torch.nn.functional as F
 
 from lrae.codec import conceal, intra_base, motion_field
-from lrae.codec.motion_field import MotionField
+from lrae.codec.motion_field import CELL, MotionField
+from lrae.codec.picture_kernels import add_residual, show
 from lrae.codec.quantiser import dequantise
 from lrae.codec.state import CodedFrame, Recall, State
 from lrae.codec.tiles import Rectangle
 from lrae.codec.types import IMPUTE
+from lrae.codec.warp_kernels import SCRATCH, warp
 from lrae.errors import ConfigError
-from lrae.models.blocks import BLOCK, COEFFICIENTS, PACKED, clip, from_blocks, pack, padded, unpack
+from lrae.models.blocks import (
+    BLOCK,
+    CHROMA_GAIN,
+    COEFFICIENTS,
+    CORNERS,
+    PACKED,
+    clip,
+    from_blocks,
+    join,
+    padded,
+    split,
+)
 from lrae.models.imputer import CONTEXT
 from lrae.models.rates import step_of
 from lrae.models.store import Model
-from lrae.models.tables import TRANSFORMS
+from lrae.models.tables import TRANSFORMS, ClassTables
 
 
 class Reconstructor:
@@ -35,6 +48,9 @@ class Reconstructor:
         self.network = copy.deepcopy(model.network).to(device, torch.bfloat16, memory_format=torch.channels_last)
         self.tables = model.tables
         self.linear = {kind: w.to(device) for kind, w in model.linear.items()}
+        # for add_residual(): [TRANSFORMS, CHANNELS, COEFFICIENTS], and how far levels lie towards zero
+        self._basis = {kind: w[:, CORNERS].transpose(1, 2).contiguous().numpy() for kind, w in model.linear.items()}
+        self._points = {kind: reconstruction_points(tables) for kind, tables in model.tables.items()}
 
         # inter branches that training has not touched add nothing: they are not run
         tails = self.network.g_c.tail, self.network.g_s.tail
@@ -55,7 +71,8 @@ class Reconstructor:
             nothing = torch.zeros(1, self.imputer.memory, *self.grid, device=self.device)
             recall = Recall(nothing, nothing)
         luma = np.full((self.height, self.width), 128, np.uint8)
-        return State(packed, memory, unpack(packed), luma, recall=recall)
+        picture = torch.zeros(12 * rows, 8 * columns, device=self.device)
+        return State(packed, memory, picture, luma, recall=recall)
 
     def rate(self, q: int) -> tuple[torch.Tensor, torch.Tensor]:
         """(q int64 [1], step fp32 [1]) on the device."""
@@ -70,8 +87,7 @@ class Reconstructor:
         # where nothing arrived, no neighbour tells how things move, and the network chooses worse than the last motion
         if self.imputer is not None and coded.unmoved is not None and not coded.intra and not coded.unmoved.all():
             self.blend(coded, state, prediction[0])
-        result = self.finish(state, coded, prediction, number)
-        return conceal.keep(result, coded, state) if coded.intra else result
+        return self.finish(state, coded, prediction, number)
 
     def blend(self, coded: CodedFrame, state: State, moved: torch.Tensor) -> None:
         """Write the imputer's choice into the prediction `moved`, fp32 [1,96,h,w], where no motion arrived."""
@@ -81,7 +97,7 @@ class Reconstructor:
         motion = self.vectors(coded.motion), self.vectors(last), unmoved, state.recall.h
         for top, bottom in conceal.bands(coded.unmoved.any(1), CONTEXT):
             rows, part = slice(top, bottom), moved[:, :, top:bottom]
-            before = warp_planes(state.planes, last, rows) if differs[rows].any() else part
+            before = move(state.picture, last, rows) if differs[rows].any() else part
             part[:] = self.imputer.blend(part, before, state.packed[:, :, rows], *motion, rows)
 
     def vectors(self, field: MotionField | None) -> torch.Tensor:
@@ -98,7 +114,7 @@ class Reconstructor:
 
     def context(self, state: State, motion: MotionField, q: int) -> tuple[torch.Tensor, torch.Tensor]:
         """The prediction of the next frame: (ctx fp32 [1,96,h,w], features)."""
-        warped = warp_planes(state.planes, motion)
+        warped = move(state.picture, motion)
         if self.idle:
             return warped, state.memory  # finish() hands the memory on
         memory = warp_memory(state.memory, motion)
@@ -111,6 +127,11 @@ class Reconstructor:
 
     def residual(self, coded: CodedFrame, grid: tuple[int, int] | None = None) -> torch.Tensor:
         """Levels to the packed residual picture, fp32 [1,96,h,w], of the whole picture or of a region's grid."""
+        rows, columns = grid or self.grid
+        if self.device.type == "cpu":
+            cells = np.zeros((2 * rows, 2 * columns, PACKED), np.float32)
+            self._add(coded, cells)
+            return _packed(cells)
         kind = "intra" if coded.intra else "inter"
         values = dequantise(coded.levels, coded.classes, self.tables[kind]) * np.float32(step_of(coded.q))
         blocks = torch.zeros(len(values), COEFFICIENTS, device=self.device)
@@ -121,39 +142,57 @@ class Reconstructor:
             if len(where):
                 part = torch.from_numpy(values[where]).to(self.device)
                 blocks[torch.from_numpy(where).to(self.device)] = part @ self.linear[kind][t].T
-        return from_blocks(blocks, 1, *(grid or self.grid))
+        return from_blocks(blocks, 1, rows, columns)
+
+    def _add(self, coded: CodedFrame, cells: np.ndarray) -> np.ndarray:
+        """Add the residual to a packed picture [h,w,96]. Returns its mean magnitude at each position, float32 [N]."""
+        kind, levels = "intra" if coded.intra else "inter", np.ascontiguousarray(coded.levels)
+        activity = np.empty(len(levels), np.float32)
+        step = np.float32(step_of(coded.q))
+        add_residual(
+            levels, levels.view(np.int64), coded.classes, self._points[kind], step, self._basis[kind], cells, activity
+        )
+        return activity
 
     def finish(self, state: State, coded: CodedFrame, prediction: tuple, number: int) -> State:
-        """Synthesis: the state after the frame. state: before it; prediction: what predict() gave."""
-        residual = self.residual(coded)
-        if coded.intra:
-            packed, memory = self.network.synthesis_intra(prediction[0], residual, *self.rate(coded.q))
+        """Synthesis: the state after the frame. state: before it; prediction: what predict() gave, which becomes the
+        picture, in place."""
+        if self.idle and not coded.intra and self.device.type == "cpu":
+            packed, memory = prediction
+            cells = _cells(packed)
+            activity = torch.from_numpy(self._add(coded, cells)).reshape(1, 1, *self.grid)
+            packed = _packed(cells)
         else:
-            ctx, features = prediction
-            if self.idle:
-                packed, memory = ctx + residual, features
+            residual = self.residual(coded)
+            activity = F.avg_pool2d(residual.abs().mean(1, keepdim=True), 2)
+            if coded.intra:
+                packed, memory = self.network.synthesis_intra(prediction[0], residual, *self.rate(coded.q))
+            elif self.idle:
+                packed, memory = prediction[0] + residual, prediction[1]
             else:
-                packed, memory = self.network.synthesis(ctx, residual, features, *self.rate(coded.q))
+                packed, memory = self.network.synthesis(prediction[0], residual, prediction[1], *self.rate(coded.q))
         for where, patch in coded.patches:
             packed[0][:, 2 * where.top : 2 * where.bottom, 2 * where.left : 2 * where.right] = self.patch(patch, where)
-        packed = clip(packed)
-        planes = unpack(packed)
-        recall = self.recall(state, coded, residual)
-        return State(packed, memory, planes, _bytes(planes[0]), coded.motion, number, coded.q, recall)
+        if coded.intra and coded.missing is not None:
+            packed = conceal.keep(packed, coded, state)
+        packed, picture, luma = shown(packed)
+        recall = self.recall(state, coded, activity)
+        return State(packed, memory, picture, luma, coded.motion, number, coded.q, recall)
 
-    def recall(self, state: State, coded: CodedFrame, residual: torch.Tensor) -> Recall | None:
-        """The imputer's memory after a frame; intra frames clear it."""
+    def recall(self, state: State, coded: CodedFrame, activity: torch.Tensor) -> Recall | None:
+        """The imputer's memory after a frame; intra frames clear it. activity: mean magnitude of the residual at each
+        position, fp32 [1,1,h/2,w/2]."""
         if self.imputer is None:
             return None
         h, c = state.recall.h, state.recall.c
         if coded.intra:
             return Recall(torch.zeros_like(h), torch.zeros_like(c))
         if self.impute == "full":
-            missing = torch.zeros(1, 1, self.height // 8, self.width // 8, device=self.device)
+            missing = torch.zeros(1, 1, *self.grid, device=self.device)
             if coded.missing is not None:
-                missing = torch.from_numpy(coded.missing.repeat(2, 0).repeat(2, 1))[None, None].to(self.device)
+                missing = torch.from_numpy(coded.missing)[None, None].to(self.device)
             vectors = (self.vectors(field) for field in (coded.motion, state.motion))
-            h, c = self.imputer.remember(residual, *vectors, missing, h, c)
+            h, c = self.imputer.recollect(activity, *vectors, missing, h, c)
         return Recall(h, c)
 
     def patch(self, patch: CodedFrame, where: Rectangle) -> torch.Tensor:
@@ -163,30 +202,54 @@ class Reconstructor:
 
     def picture(self, state: State) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The planes of the padded picture, uint8."""
-        return state.luma, *map(_bytes, state.planes[1:])
+        chroma = (state.picture[self.height :] / CHROMA_GAIN + 128.5).to(torch.uint8).cpu().numpy()
+        return state.luma, chroma[:, ::2], chroma[:, 1::2]
 
 
-def _bytes(plane: torch.Tensor) -> np.ndarray:
-    """A plane [1,1,H,W] of grey levels 0...255 as uint8 [H,W]."""
-    return (plane[0, 0] + 0.5).clamp_(max=255).to(torch.uint8).cpu().numpy()
+def shown(packed: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
+    """A packed picture clipped, on the CPU in place, to what 8 bits can show; the same as State.picture; its luma."""
+    if packed.device.type == "cpu":
+        cells = _cells(packed)
+        rows, columns, _ = cells.shape
+        picture = np.empty((12 * rows, 8 * columns), np.float32)
+        luma = np.empty((8 * rows, 8 * columns), np.uint8)
+        show(cells, picture, luma)
+        return _packed(cells), torch.from_numpy(picture), luma
+    packed = clip(packed)
+    y, u, v = split(packed)
+    picture = torch.cat((y[0, 0], torch.stack((u[0, 0], v[0, 0]), -1).flatten(1)))
+    return packed, picture, (y[0, 0] + 128.5).to(torch.uint8).cpu().numpy()
 
 
-def warp_planes(planes: tuple[torch.Tensor, ...], motion: MotionField, rows: slice = slice(None)) -> torch.Tensor:
-    """Move the planes of a picture: packed [1,96,h,w], or only some rows of it."""
-    fields = [(motion_field.dense(motion, cell), cell) for cell in (8, 4)]
-    if planes[0].device.type == "cpu":
-        top, bottom, _ = rows.indices(len(motion.size))
-        moved = [
-            torch.from_numpy(motion_field.warp(plane[0, 0].numpy(), field, cell, top * cell, bottom * cell))[None, None]
-            for plane, (field, cell) in zip(planes, (fields[0], fields[1], fields[1]), strict=True)
-        ]
-        return pack(*moved)
-    both = planes[0], torch.cat(planes[1:], 1)
-    luma, chroma = (
-        warp_torch(plane, torch.from_numpy(field)[None].to(plane.device), cell)
-        for plane, (field, cell) in zip(both, fields, strict=True)
-    )
-    return pack(luma, chroma[:, :1], chroma[:, 1:])[:, :, rows]
+def move(picture: torch.Tensor, motion: MotionField, rows: slice = slice(None)) -> torch.Tensor:
+    """Move a picture as State has it: packed [1,96,h,w], or only some rows of it."""
+    lines, columns = motion.size.shape
+    if picture.device.type == "cpu":
+        top, bottom, _ = rows.indices(lines)
+        cells = np.empty((bottom - top, columns, PACKED), np.float32)
+        vectors = np.ascontiguousarray(motion.vectors)
+        warp(picture.numpy(), vectors, top, bottom, np.empty(SCRATCH, np.float32), cells)
+        return _packed(cells)
+    luma, chroma = picture[: CELL * lines], picture[CELL * lines :].reshape(CELL // 2 * lines, -1, 2)
+    fields = (torch.from_numpy(motion_field.dense(motion, cell))[None].to(picture.device) for cell in (8, 4))
+    y = warp_torch(luma[None, None], next(fields), 8)
+    uv = warp_torch(chroma.permute(2, 0, 1)[None], next(fields), 4)
+    return join(y, uv[:, :1], uv[:, 1:])[:, :, rows]
+
+
+def reconstruction_points(tables: ClassTables) -> np.ndarray:
+    """How far levels 1 and larger ones of each class and channel lie towards zero, float32 [CLASSES, CHANNELS, 2]."""
+    return np.concatenate((tables.shift, np.zeros((1, 2), np.float32)))[tables.rows]
+
+
+def _cells(packed: torch.Tensor) -> np.ndarray:
+    """A packed picture [1,96,h,w] on the CPU as float32 [h,w,96], the same memory where channels are last."""
+    return packed.contiguous(memory_format=torch.channels_last)[0].permute(1, 2, 0).numpy()
+
+
+def _packed(cells: np.ndarray) -> torch.Tensor:
+    """The inverse of _cells."""
+    return torch.from_numpy(cells).permute(2, 0, 1)[None]
 
 
 def warp_torch(planes: torch.Tensor, field: torch.Tensor, cell: int) -> torch.Tensor:

@@ -13,14 +13,14 @@ from lrae.codec.tiles import Rectangle
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """packed: the last picture, fp32 [1,96,H/8,W/8]; memory: [1,m,H/8,W/8]; planes: the same picture as
-    fp32 grey levels, y [1,1,H,W], u and v [1,1,H/2,W/2]; luma: its Y, uint8 [H,W];
+    """packed: the last picture, fp32 [1,96,H/8,W/8]; memory: [1,m,H/8,W/8]; picture: the same as planes, fp32
+    [3/2 H,W]: rows of Y, then rows of U and V by turns, values as in packed; luma: its Y, uint8 [H,W];
     motion: the last frame's field, None after an intra frame; number and q: the last frame's;
     recall: the imputer's memory, None without imputer."""
 
     packed: torch.Tensor
     memory: torch.Tensor
-    planes: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+    picture: torch.Tensor
     luma: np.ndarray
     motion: MotionField | None = None
     number: int = -1

@@ -26,15 +26,24 @@ def padded(size: int) -> int:
 
 def pack(y: torch.Tensor, u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     """Planes in grey levels, y [B,1,H,W], u and v [B,1,H/2,W/2] -> packed [B,96,H/8,W/8]."""
-    chroma = (_tiles((plane - 128) * CHROMA_GAIN, 4) for plane in (u, v))
-    return torch.cat((_tiles(y - 128, 8), *chroma), -1).permute(0, 3, 1, 2)
+    return join(y - 128, (u - 128) * CHROMA_GAIN, (v - 128) * CHROMA_GAIN)
 
 
 def unpack(packed: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The inverse of pack; not clipped."""
+    y, u, v = split(packed)
+    return y + 128, u / CHROMA_GAIN + 128, v / CHROMA_GAIN + 128
+
+
+def join(y: torch.Tensor, u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """pack() of planes whose values are as those of packed pictures."""
+    return torch.cat((_tiles(y, 8), _tiles(u, 4), _tiles(v, 4)), -1).permute(0, 3, 1, 2)
+
+
+def split(packed: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The inverse of join."""
     last = packed.permute(0, 2, 3, 1)
-    chroma = last[..., 64:] / CHROMA_GAIN + 128
-    return _untile(last[..., :64] + 128, 8), _untile(chroma[..., :16], 4), _untile(chroma[..., 16:], 4)
+    return _untile(last[..., :64], 8), _untile(last[..., 64:80], 4), _untile(last[..., 80:], 4)
 
 
 def _tiles(plane: torch.Tensor, side: int) -> torch.Tensor:

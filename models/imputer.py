@@ -74,9 +74,17 @@ class Imputer(nn.Module):
         h: torch.Tensor, c: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
         """(h, c) after a frame: its residual [B,96,h,w], its vectors and the last frame's, and what was missing."""
-        seen = _size(residual) / 8, _length(vectors), _length(vectors - last), _roughness(vectors), missing
-        seen = torch.cat(seen, 1)
-        x = torch.cat((torch.log1p(F.avg_pool2d(seen, 2)), h), 1)
+        activity, missing = (F.avg_pool2d(values, 2) for values in (_size(residual), missing))
+        return self.recollect(activity, vectors, last, missing, h, c)
+
+    def recollect(
+        self, activity: torch.Tensor, vectors: torch.Tensor, last: torch.Tensor, missing: torch.Tensor,
+        h: torch.Tensor, c: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+        """remember() from the residual's mean magnitude, which like `missing` is [B,1,h/2,w/2]."""
+        motion = torch.cat((_length(vectors), _length(vectors - last), _roughness(vectors)), 1)
+        seen = torch.cat((activity / 8, F.avg_pool2d(motion, 2), missing), 1)
+        x = torch.cat((torch.log1p(seen), h), 1)
         i, f, g, o = self.gates(x).chunk(4, 1)
         c = torch.sigmoid(f + 1) * c + torch.sigmoid(i) * torch.tanh(g)
         return torch.sigmoid(o) * torch.tanh(c), c

@@ -148,7 +148,7 @@ def equal(a, b) -> bool:
 
     def tensors(s):
         recall = () if s.recall is None else (s.recall.h, s.recall.c)
-        return [t.float().numpy() for t in (s.packed, s.memory, *s.planes, *recall)]
+        return [t.float().numpy() for t in (s.packed, s.memory, s.picture, *recall)]
 
     same = all(np.array_equal(x, y) for x, y in zip(tensors(a), tensors(b), strict=True))
     moved = [None if s.motion is None else s.motion.vectors.tolist() for s in (a, b)]

@@ -1,0 +1,166 @@
+"""Overlapped block motion compensation, compiled: what codec/motion_field.py defines, cell by cell.
+
+A row of a cell is eight floats of either plane: 8 pixels of luma, or 4 of chroma, which is (u, v) by turns. Between
+kernels, memory goes by its address: to hand over an array, field by field, takes as long as to move a cell.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from lrae.codec.jit import kernel
+from lrae.models.blocks import PACKED
+
+WIDE, TERMS = 8, 4
+AREA = WIDE * WIDE  # floats of a cell of luma; chroma has half as many
+STRIDE = 16  # floats of a row of a patch: a sample touches at most 11 pixels of luma or 7 of chroma
+SAMPLES, ROWS, PATCH = AREA, 5 * AREA, 5 * AREA + 11 * WIDE  # places in the scratch memory, behind a cell of chroma
+SCRATCH = PATCH + 11 * STRIDE
+
+
+def _cubic(t: float, a: float = -0.75) -> list[float]:
+    near = [((a + 2) * d - (a + 3)) * d * d + 1 for d in (t, 1 - t)]
+    far = [((d - 5) * d + 8) * d * a - 4 * a for d in (1 + t, 2 - t)]
+    return [far[0], *near, far[1]]
+
+
+def _spread(weights: list) -> np.ndarray:
+    """Weights [..., TERMS], the same for WIDE floats: flat float32 [..., TERMS, WIDE]."""
+    return np.repeat(np.array(weights, np.float32), WIDE)
+
+
+def _overlap(rows: int) -> np.ndarray:
+    """H.263 Annex F, flat float32 [rows, TERMS, WIDE]: weights of the samples by a cell's own vector, the one above or
+    below, to the left, to the right."""
+    edge = np.minimum(np.arange(rows), np.arange(rows)[::-1])
+    down = np.where(edge < rows // 4, 0.25, 0.125)[:, None]
+    left = np.array([0.25, 0.25, 0.125, 0.125, 0, 0, 0, 0])
+    weights = np.broadcast_arrays(1 - down - left - left[::-1], down, left, left[::-1])
+    return np.stack(weights, 1).astype(np.float32).reshape(-1)
+
+
+EIGHTHS = np.arange(8) / 8
+CUBIC = _spread([_cubic(t) for t in EIGHTHS])  # of the pixels -1, 0, 1, 2; at eighths of a pixel
+LINEAR = _spread([[((1 - y) * (1 - x), (1 - y) * x, y * (1 - x), y * x) for x in EIGHTHS] for y in EIGHTHS])
+OVERLAP = np.concatenate((_overlap(8), _overlap(4)))
+
+
+@intrinsic
+def floats(typing, array):
+    """The address of an array of float32; it can be indexed, and nothing is checked."""
+
+    def build(context, builder, signature, args):
+        return context.make_array(signature.args[0])(context, builder, args[0]).data
+
+    return types.CPointer(types.float32)(array), build
+
+
+@intrinsic
+def mix(typing, out, to, source, i, j, k, l, table, row):  # noqa: E741
+    """out[to + n] = w[0, n] source[i + n] + w[1, n] source[j + n] + w[2, n] source[k + n] + w[3, n] source[l + n] for
+    n = 0...7 at once; w: table[row], [TERMS, WIDE]. out, source, table: of floats().
+
+    Written in LLVM's own terms, because it leaves loops as short as this to the scalar unit; it makes vector
+    instructions of it on any machine.
+    """
+    address, integer = types.CPointer(types.float32), ir.IntType(64)
+
+    def build(context, builder, signature, args):
+        out, to, source, *places, table, row = args
+
+        def at(begin, place):
+            return builder.bitcast(builder.gep(begin, [place]), ir.VectorType(ir.FloatType(), WIDE).as_pointer())
+
+        total = None
+        for n, place in enumerate(places):
+            weight = builder.add(builder.mul(row, integer(TERMS * WIDE)), integer(WIDE * n))
+            term = builder.fmul(builder.load(at(table, weight), align=4), builder.load(at(source, place), align=4))
+            total = term if total is None else builder.fadd(total, term)
+        builder.store(total, at(out, to), align=4)
+        return context.get_dummy_value()
+
+    return types.void(address, types.int64, address, *[types.int64] * 4, address, types.int64), build
+
+
+@kernel
+def warp(picture, vectors, top, bottom, scratch, out):
+    """Rows `top` to `bottom` of cells of the moved picture, packed: into out, float32 [bottom - top, columns, PACKED].
+
+    picture: float32 [3/2 H, W], as State has it; vectors: int16 [H/8, W/8, 2], quarter-pel; scratch: float32 [SCRATCH].
+    """
+    lines, columns = vectors.shape[:2]
+    width, source, packed = WIDE * columns, floats(picture), floats(out)
+    work, overlap = floats(scratch), floats(OVERLAP)
+    for row in range(top, bottom):
+        up, down = max(row - 1, 0), min(row + 1, lines - 1)
+        for column in range(columns):
+            x, left, right = WIDE * column, max(column - 1, 0), min(column + 1, columns - 1)
+            dx, dy = vectors[row, column, 0], vectors[row, column, 1]
+            ux, uy = vectors[up, column, 0], vectors[up, column, 1]
+            vx, vy = vectors[down, column, 0], vectors[down, column, 1]
+            lx, ly = vectors[row, left, 0], vectors[row, left, 1]
+            rx, ry = vectors[row, right, 0], vectors[row, right, 1]
+            alike = dx == ux == vx == lx == rx and dy == uy == vy == ly == ry
+            target, to = packed, ((row - top) * columns + column) * PACKED
+            for pixel in (1, 2):
+                rows, begin = WIDE // pixel, WIDE * lines * (pixel - 1)
+                y, half, height = rows * row, rows // 2, rows * lines
+                if alike and (dx | dy) & (4 * pixel - 1) == 0:
+                    _move(source, begin, height, width, y, x, dx, dy, rows, pixel, False, target, to, work)
+                else:
+                    a, b, c = SAMPLES + AREA, SAMPLES + 2 * AREA, SAMPLES + 3 * AREA
+                    _move(source, begin, height, width, y, x, dx, dy, rows, pixel, True, work, SAMPLES, work)
+                    if alike:
+                        _move(source, begin, height, width, y, x, dx, dy, rows, pixel, False, work, a, work)
+                        b = c = a
+                    else:
+                        _move(source, begin, height, width, y, x, ux, uy, half, pixel, False, work, a, work)
+                        lower = a + half * WIDE
+                        _move(source, begin, height, width, y + half, x, vx, vy, half, pixel, False, work, lower, work)
+                        _move(source, begin, height, width, y, x, lx, ly, rows, pixel, False, work, b, work)
+                        _move(source, begin, height, width, y, x, rx, ry, rows, pixel, False, work, c, work)
+                    for r in range(rows):
+                        n = WIDE * r
+                        mix(target, to + n, work, SAMPLES + n, a + n, b + n, c + n, overlap, r + WIDE * (pixel - 1))
+                target, to = work, 0
+            to = ((row - top) * columns + column) * PACKED + AREA
+            for i in range(AREA // 4):
+                packed[to + i] = work[2 * i]
+                packed[to + AREA // 4 + i] = work[2 * i + 1]
+
+
+@kernel
+def _move(source, begin, height, width, y, x, dx, dy, rows, pixel, cubic, target, to, work):
+    """target[to:] = `rows` rows from row y and float x on of the plane that begins at row `begin` of the picture, moved
+    by (dx, dy) quarter-pel of luma. pixel: floats of a pixel."""
+    fx, fy = (dx & (4 * pixel - 1)) * (2 // pixel), (dy & (4 * pixel - 1)) * (2 // pixel)
+    top, left = y + (dy >> (pixel + 1)) - 1, x + ((dx >> (pixel + 1)) - 1) * pixel
+    at, stride = (begin + top) * width + left, width
+    if top < 0 or left < 0 or top + rows + 3 > height or left + WIDE + 3 * pixel > width:
+        for r in range(rows + 3):
+            line = (begin + min(max(top + r, 0), height - 1)) * width
+            for i in range(WIDE + 3 * pixel):
+                place = left + i
+                if place < 0:
+                    place = place % pixel
+                elif place >= width:
+                    place = width - pixel + place % pixel
+                work[PATCH + STRIDE * r + i] = source[line + place]
+        source, at, stride = work, PATCH, STRIDE
+    if cubic:
+        table = floats(CUBIC)
+        for r in range(rows + 3):
+            mix(work, ROWS + WIDE * r, source, at, at + pixel, at + 2 * pixel, at + 3 * pixel, table, fx)
+            at += stride
+        for r in range(rows):
+            at = ROWS + WIDE * r
+            mix(target, to + WIDE * r, work, at, at + WIDE, at + 2 * WIDE, at + 3 * WIDE, table, fy)
+    else:
+        table, at = floats(LINEAR), at + stride + pixel
+        for r in range(rows):
+            below = at + stride
+            mix(target, to + WIDE * r, source, at, at + pixel, below, below + pixel, table, 8 * fy + fx)
+            at = below
