@@ -21,8 +21,8 @@ from lrae.codec.motion_tables import default_tables
 
 __all__ = ["FAST", "GOOD", "Distortion", "Effort", "MotionField", "chroma", "dense", "join", "search", "warp"]
 
-LAMBDA = 0.15  # SSD per bit, in squared quantiser steps
-COARSEST = 3  # proposals start at an eighth of the size
+LAMBDA = 0.18  # SSD per bit, in squared quantiser steps
+COARSEST, REACH = 4, 4  # where proposals start: all vectors up to 4 pixels at a sixteenth of the size
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,9 @@ def _propose(distortion: Distortion, finest: int, room: tuple[np.ndarray, np.nda
         whole = cv2.copyMakeBorder(current, 0, below, 0, right, cv2.BORDER_REPLICATE)
         margins = MARGIN, MARGIN + below, MARGIN, MARGIN + right
         pyramid.append((whole, cv2.copyMakeBorder(reference, *margins, cv2.BORDER_REPLICATE)))
-    rows, columns = (side // CELL for side in pyramid[-1][0].shape)
-    vectors = np.zeros(((rows + 1) // 2, (columns + 1) // 2, 2), np.int16)
+    current, padded = pyramid.pop()
+    vectors = np.zeros((current.shape[0] // CELL, current.shape[1] // CELL, 2), np.int16)
+    motion_kernels.scan(current, padded, REACH, vectors)
     for current, padded in pyramid[finest:][::-1]:
         finer = np.zeros((current.shape[0] // CELL, current.shape[1] // CELL, 2), np.int16)
         motion_kernels.propose(current, padded, vectors, *room, finer)

@@ -6,15 +6,17 @@ import numpy as np
 
 from lrae.codec.jit import kernel
 from lrae.codec.motion_coding import predict_leaf
-from lrae.codec.motion_field import LEVELS
-from lrae.codec.motion_kernels import SUMS, add_slopes, cell_error, is_new, least
+from lrae.codec.motion_field import LEVELS, LIMIT
+from lrae.codec.motion_kernels import OPTIONS, SUMS, add_slopes, cell_error, is_new, least
 from lrae.codec.motion_tables import AGREEMENTS, FAR, MEDIAN, NEAR, NEW, OTHER, ZERO
+
+_BESIDE = np.array([[1, 0], [-1, 0], [0, 1], [0, -1]])
 
 
 @kernel
 def choose(current, padded, size, start, anchor, price, tables, options, sums, around, known, vectors):
     """Give each leaf of a tree the cheapest of: its vector so far, the predicted ones, none, that of `start` (int16
-    [H/8, W/8, 2]), and a least-squares correction of the best of these.
+    [H/8, W/8, 2]), a least-squares correction of the best of these, and what is a quarter-pel beside the best.
 
     anchor: the global vector (x, y); price: bits per squared error; tables: bits of (kinds, dx, dy), each float64
     [contexts, symbols]; vectors: changed in place. To work in: options int64 [OPTIONS, 2]; sums float64 [5]; around
@@ -34,7 +36,7 @@ def choose(current, padded, size, start, anchor, price, tables, options, sums, a
                 for k in range(2):
                     options[0, k], options[3, k], options[4, k] = vectors[row, column, k], 0, start[row, column, k]
                 best, best_x, best_y = np.inf, options[0, 0], options[0, 1]
-                for option in range(6):
+                for option in range(OPTIONS):
                     if option == 5:
                         for k in range(SUMS):
                             sums[k] = 0.0
@@ -42,6 +44,9 @@ def choose(current, padded, size, start, anchor, price, tables, options, sums, a
                             for c in range(column, right):
                                 add_slopes(current, padded, r, c, best_x, best_y, sums)
                         options[option, 0], options[option, 1] = least(sums)
+                    if option > 5:
+                        options[option, 0] = min(max(best_x + _BESIDE[option - 6, 0], -LIMIT), LIMIT)
+                        options[option, 1] = min(max(best_y + _BESIDE[option - 6, 1], -LIMIT), LIMIT)
                     if not is_new(options, option):
                         continue
                     x, y = options[option, 0], options[option, 1]

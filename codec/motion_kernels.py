@@ -18,7 +18,7 @@ STIFFNESS = 0.02 * CELL * CELL  # squared grey levels per (quarter-pel)^2: holds
 DRIFT = 10.0  # squared grey levels per quarter-pel: holds proposals together
 LEAF_BITS, SPLIT_BITS = 0.3, 1.0  # side costs of the tree, before neighbours are known
 STILL_BITS, NEW_BITS = 1.0, 5.0
-OPTIONS = 8  # room for what a cell or a leaf may choose from
+OPTIONS = 10  # room for what a cell or a leaf may choose from
 
 # 256 times the bicubic filter (a = -0.75) at quarters of a pixel
 _TAPS = np.array([[0, 256, 0, 0], [-27, 225, 67, -9], [-24, 152, 152, -24], [-9, 67, 225, -27]], np.int32)
@@ -117,6 +117,20 @@ def is_new(options, k):
     for m in range(k):
         new &= options[m, 0] != options[k, 0] or options[m, 1] != options[k, 1]
     return new
+
+
+@kernel
+def scan(current, padded, reach, out):
+    """Of the cells of a small picture, the best of all whole vectors up to `reach` pixels long."""
+    for row in range(out.shape[0]):
+        for column in range(out.shape[1]):
+            best = np.inf
+            for i in range(-reach, reach + 1):
+                for j in range(-reach, reach + 1):
+                    cost = DRIFT * (abs(4 * i) + abs(4 * j)) + cell_error(current, padded, row, column, 4 * j, 4 * i)
+                    if cost < best:
+                        best = cost
+                        out[row, column, 0], out[row, column, 1] = 4 * j, 4 * i
 
 
 @kernel

@@ -61,7 +61,7 @@ def test_least_squares_find_a_small_shift_of_smooth_cells(away):
         assert np.abs(np.array(motion_kernels.least(sums)) - away).max() <= 1
 
 
-@pytest.mark.parametrize("away", [(-40, 24), (24, 0)])
+@pytest.mark.parametrize("away", [(-40, 24), (24, 0), (56, 0), (-62, -60), (0, 60)])
 def test_motion_of_many_pixels_is_found(away):
     big = smooth(320, 480, (3, 12, 24))
     (x, y), (height, width) = away, (192, 256)
