@@ -29,6 +29,7 @@ class Model:
 
     tables: {"inter"|"intra": ClassTables}. card: what it was trained on and for how long (JSON-able).
     hash: 16 hex digits over all tensors; the two ends of a stream compare it.
+    loop_filter: float32, coefficients of lrae.codec.loop_filter; None: pictures stay as synthesis left them.
     """
 
     network: LraeNetwork
@@ -36,6 +37,7 @@ class Model:
     tables: dict[str, ClassTables]
     card: dict = field(default_factory=dict)
     hash: str = ""
+    loop_filter: torch.Tensor | None = None
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """All that is saved: floating point as fp16, tables as integers."""
@@ -47,6 +49,8 @@ class Model:
             out[f"{kind}.rank"] = torch.from_numpy(tables.rank)
             out[f"{kind}.shift"] = torch.from_numpy(tables.shift).half()
             out[f"{kind}.map"] = torch.from_numpy(tables.map_frequencies)
+        if self.loop_filter is not None:
+            out["loop_filter"] = self.loop_filter.half()
         out["frequencies"] = torch.from_numpy(self.tables["inter"].frequencies)
         # copies: a file must not hold one memory under two names, as the tables of bootstrap() are
         return {k: v.cpu().clone(memory_format=torch.contiguous_format) for k, v in out.items()}
@@ -92,7 +96,8 @@ def _load(path: str, _mtime: int) -> Model:
             _check(linear[kind], tables[kind])
     except (SafetensorError, KeyError, IndexError, ValueError, TypeError, RuntimeError, OSError) as error:
         raise ModelError(f"{path}: damaged weights ({str(error).splitlines()[0]})") from None
-    return Model(network.eval().requires_grad_(False), linear, tables, card, _hash(tensors))
+    loop_filter = tensors["loop_filter"].float() if "loop_filter" in tensors else None
+    return Model(network.eval().requires_grad_(False), linear, tables, card, _hash(tensors), loop_filter)
 
 
 def _tables(tensors: dict[str, torch.Tensor], kind: str) -> ClassTables:
