@@ -61,10 +61,10 @@ def _subtract(y, u, v, cells, scale, blocks):
             for i in range(8):
                 line = y[8 * row + i]
                 for j in range(8):
-                    out[8 * i + j] = (line[8 * column + j] - middle - ctx[8 * i + j]) * scale
+                    out[8 * i + j] = (np.float32(line[8 * column + j]) - middle - ctx[8 * i + j]) * scale
             for i in range(4):
                 line_u, line_v = u[4 * row + i], v[4 * row + i]
                 for j in range(4):
                     k = 64 + 4 * i + j
-                    out[k] = ((line_u[4 * column + j] - middle) * gain - ctx[k]) * scale
-                    out[k + 16] = ((line_v[4 * column + j] - middle) * gain - ctx[k + 16]) * scale
+                    out[k] = ((np.float32(line_u[4 * column + j]) - middle) * gain - ctx[k]) * scale
+                    out[k + 16] = ((np.float32(line_v[4 * column + j]) - middle) * gain - ctx[k + 16]) * scale

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lrae.codec.class_map import best_set, contexts
 from lrae.codec.quantiser_kernels import BINS, BINS_PER_STEP, add_costs, set_levels, settle
 from lrae.models.tables import CHANNELS, LEVELS, TRANSFORMS, ClassTables
 
@@ -74,15 +73,9 @@ class Quantiser:
         classes = (cost + self._prior).argmin(1).astype(np.uint8)
         for start in range(0, len(classes), grid[0] * grid[1]):
             part = slice(start, start + grid[0] * grid[1])
-            self._settle(cost[part], classes[part].reshape(grid))
+            for _ in range(ROUNDS):
+                settle(cost[part], self._map_bits, self._rank, classes[part].reshape(grid))
         return classes, self.levels(parts, classes)
-
-    def _settle(self, cost: np.ndarray, classes: np.ndarray) -> None:
-        """Improve one map, uint8 [rows, columns], in place, by what classes cost in their contexts."""
-        for _ in range(ROUNDS):
-            context = contexts(classes[None], self.tables.rank)[0]
-            bits = self._map_bits[best_set(context, classes, self.tables)]
-            settle(cost, bits, self._rank, classes)
 
     def class_costs(self, parts: Sequence[Part]) -> np.ndarray:
         """Cost float32 [N, CLASSES] of every class, without its own bits. parts[0] has something of all positions."""

@@ -91,18 +91,33 @@ def _context(ranks, row, column):
     return BUCKETS**3 + (ranks[y, x - 1] * BUCKETS + ranks[y, x + 1]) * BUCKETS + ranks[y - 1, x]
 
 
+@inline
+def _cheapest(sets, ranks, classes):
+    """class_map.best_set."""
+    best, least = 0, np.float32(np.inf)
+    for i in range(len(sets)):
+        total = np.float32(0)
+        for row in range(classes.shape[0]):
+            for column in range(classes.shape[1]):
+                total += sets[i, _context(ranks, row, column), classes[row, column]]
+        if total < least:
+            best, least = i, total
+    return best
+
+
 @kernel
-def settle(cost, bits, rank, classes):
+def settle(cost, sets, rank, classes):
     """Give every position of classes uint8 [rows, columns], in turn, the class of least cost while the others stay.
 
-    cost float32 [rows·columns, CLASSES], and bits float32 [CONTEXTS, CLASSES] in its unit: of a class's own bits, and
-    of those of the neighbours that it is a context of. rank uint8 [CLASSES].
+    cost float32 [rows·columns, CLASSES], and sets float32 [MAP_SETS, CONTEXTS, CLASSES] of bits in its unit: of a
+    class's own, and of those of the neighbours that it is a context of. rank uint8 [CLASSES].
     """
     rows, columns = classes.shape
     ranks = np.zeros((rows + 1, columns + 2), np.int64)
     for row in range(rows):
         for column in range(columns):
             ranks[row + 1, column + 1] = rank[classes[row, column]]
+    bits = sets[_cheapest(sets, ranks, classes)]
     others = np.empty(BUCKETS, np.float32)  # by the rank of the class
     for row in range(rows):
         for column in range(columns):
