@@ -124,7 +124,8 @@ def run_fec(args: argparse.Namespace, console: Console) -> dict:
         for model, scheme, outcome in fec_loss.compare(models, args.packets, args.frames, args.slack):
             row = runs.setdefault(model, {"mean_burst": models[model].mean_burst, "schemes": {}})
             row["lost"] = outcome.lost
-            row["schemes"][scheme] = {"left": outcome.left, "parity": outcome.parity, "cost_db": outcome.cost}
+            kept = {"left": outcome.left, "damage": outcome.damage, "parity": outcome.parity, "cost_db": outcome.cost}
+            row["schemes"][scheme] = kept
             step(f"{model}, {scheme}")
     result |= {"runs": runs, "skipped": others, "unequal": fec_loss.unequal(2 * args.packets, args.frames, args.slack)}
     for table in (loss_table(runs), unequal_table(result["unequal"])):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, repeat
@@ -19,6 +20,7 @@ from lrae.sender.fec_policy import HEADERS, AdaptiveFec, price_of_bits, price_of
 INTERVAL = 1 / 30  # seconds between frames
 MEAN_SIZE, FINER = 450, 1.8  # bytes of a payload; how much more the finer frame takes that comes every 8th
 NEWS = 4  # frames until the sender knows what became of a packet
+KEPT = 24  # frames that parity may still speak of, as in receiver/reception.py
 SCHEMES = ("none", "block 25 %", "block 50 %", "streaming 25 %", "streaming 50 %", "policy")
 
 
@@ -36,19 +38,20 @@ MODELS: dict[str, LossModel] = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """lost, left: share of media packets lost on the way, and still lost after recovery in time. parity: bytes per
-    byte of media, headers included. worth_left: as left, each packet counted by its worth. cost: dB, as
-    sender/fec_policy.py has it.
+    """lost, left: share of media packets lost on the way, and still lost after recovery in time. damage: of the
+    frames by that, as sender/fec_policy.py has it. parity: bytes per byte of media, headers included. worth_left: as
+    left, each packet counted by its worth. cost: dB, as the policy reckons.
     """
 
     lost: float
     left: float
+    damage: float
     parity: float
     worth_left: float
 
     @property
     def cost(self) -> float:
-        return price_of_bits(self.parity) + price_of_loss(self.left)
+        return float(price_of_bits(self.parity) + price_of_loss(self.damage))
 
 
 def policy_of(scheme: str, slack: int) -> FixedFec | AdaptiveFec | None:
@@ -103,10 +106,12 @@ def run(
         for gone, packet in zip(fates[packets:], parity, strict=True):
             found += [] if gone else decoder.add_parity(packet)
         missing.difference_update((got.number, got.index) for got in found if number - got.number <= slack)
-        decoder.forget(number - slack)
+        decoder.forget(number - KEPT)
     count = frames * packets
     worth_left = sum(worth[index] for _, index in missing) / (frames * sum(worth))
-    return Outcome(lost / count, len(missing) / count, parity_bytes / media_bytes, worth_left)
+    by_frame = Counter(number for number, _ in missing)
+    damage = sum(math.sqrt(gone / packets) for gone in by_frame.values()) / frames
+    return Outcome(lost / count, len(missing) / count, damage, parity_bytes / media_bytes, worth_left)
 
 
 def frame_sizes(number: int, packets: int, rng: random.Random) -> list[int]:

@@ -4,124 +4,56 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from math import inf, log2
+from itertools import product
 
 import numpy as np
 
 from lrae.codec.fec import MAX_WINDOW, Plan
+from lrae.sender.fec_replay import replay
 from lrae.sender.retransmit import SHARE as RESENT
 from lrae.sender.retransmit import Retransmitter
 
 MEMORY = 1000  # datagrams whose fate is remembered: about 10 s at 1 Mbit/s, 20 s at 400 kbit/s
-RECENT, SIGMAS = 48, 4.0  # the last datagrams; if they fared so differently from those before, only they count
+RECENT, RECENT_FRAMES = 48, 12  # the short memory: datagrams, but at least so many frames with their parity
+EVERY, EVERY_FRAMES = 24, 6  # new datagrams, and frames, for another choice
+TRUST = 50.0  # dB times datagrams by which one memory must have done better to count e times as much as the other
+MOST = 2.0  # times TRUST: more than that does not count, as the path may change
 ENOUGH = 32  # datagrams to know before the first parity
-EVERY = 1 / 16  # of the datagrams known must be new for another choice
 FEW = 300  # datagrams; where fewer are known, independent losses of the same rate stand in for the others
 FIRST_FRAME, FIRST = 3 / 4, 1 / 2  # share of parity of the first frame, on which all build, and of those before ENOUGH
 MARGIN = 0.2  # dB by which another plan must be better than the present one
 SHARES = (1 / 8, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1, 3 / 2, 2)  # parity packets per packet
 WINDOWS = (1, 2, 3, 4, 6, 8)  # frames; 1: block
+PLANS = ((0.0, 1), *product(SHARES, WINDOWS))
 BEYOND = 2  # a window may have so many frames more than can be waited for: most of it is repaired before its end
 FRAMES = 48  # whose sizes are remembered
 HEADERS = 52  # bytes of a DATA datagram beside the payload: DATA, envelope, UDP and IP
 PARITY_HEADERS = 64  # bytes of a PARITY datagram beyond the longest payload that it covers
 DELAY = 0.03  # seconds of the deadline that sending and decoding take
 # Prices in dB of PSNR-YUV at a given rate of all datagrams, from sessions with deadline and feedback of 36 to 43 dB
-# without loss (docs/transport.md). Losses cost more than in docs/loss.md: a frame has 2 or 3 packets, and a report
-# of what is lost waits for the deadline.
+# without loss (docs/transport.md). Losses cost more than in docs/loss.md: a report of what is lost waits for the
+# deadline. Damage is the root of the share of a frame that is lost, in the mean of all frames: half a frame lost is 0.7
+# of what a whole one is, and a burst costs less than as many losses here and there.
 DOUBLING = 2.3  # dB that twice the bits buy
-TOLD, AGE = 0.15, 2.5  # s, 1/s: the round trip that PRICE is for; how much more a loss costs for each second beyond it
+LOST = 22.0  # dB, if all frames were lost
+TOLD, AGE = 0.15, 2.5  # s, 1/s: the round trip that these are for; how much more a loss costs for each second beyond it
 PARITY, WAITING = 0.1, 0.15  # dB: of having parity at all; of each frame that the damaged ones wait for it
-LOST = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)  # share of the packets
-PRICE = (0.0, 1.7, 3.6, 7.5, 10.0, 14.0, 18.0)  # from 0.5 on: a guess that no choice hangs on
 
 
-def price_of_bits(extra: float) -> float:
+def price_of_bits(extra: np.ndarray) -> np.ndarray:
     """What 1 + extra times the bits would buy, dB."""
-    return DOUBLING * log2(1 + extra)
+    return DOUBLING * np.log2(1 + extra)
 
 
-def price_of_loss(share: float) -> float:
-    """dB that `share` of the packets lost costs."""
-    return float(np.interp(share, LOST, PRICE))
+def price_of_loss(damage: np.ndarray) -> np.ndarray:
+    """dB that it costs. damage: mean of the roots of the shares of the frames that stay lost."""
+    return LOST * damage
 
 
-class LossHistory:
-    """The fate of the last MEMORY datagrams, in the order of sending."""
-
-    def __init__(self) -> None:
-        self._lost: deque[bool] = deque(maxlen=MEMORY)
-
-    def __len__(self) -> int:
-        return len(self._lost)
-
-    def add(self, lost: Sequence[bool]) -> None:
-        self._lost.extend(lost)
-
-    @property
-    def pattern(self) -> np.ndarray:
-        """bool [n], oldest first."""
-        return np.fromiter(self._lost, bool, len(self._lost))
-
-    def forget_past(self) -> None:
-        """Keeps the last RECENT alone if so many more or fewer of them were lost that chance hardly explains it: the
-        path has become another."""
-        lost = self.pattern
-        before, recent = lost[:-RECENT], lost[-RECENT:]
-        if len(before) < RECENT:
-            return
-        share = lost.mean()
-        deviation = np.sqrt(share * (1 - share) * (1 / len(before) + 1 / RECENT))
-        if abs(recent.mean() - before.mean()) > SIGMAS * deviation:
-            self._lost = deque(recent.tolist(), maxlen=MEMORY)
-
-    def bursts(self) -> tuple[float, float, float]:
-        """(share lost, mean length of a run of losses, mean length of the guard space between runs); 0 where none."""
-        lost = self.pattern
-        count = int(lost.sum())
-        runs = int(np.count_nonzero(lost & ~np.append(False, lost[:-1])))
-        return (count / len(lost), count / runs, (len(lost) - count) / runs) if runs else (0.0, 0.0, 0.0)
-
-
-def still_lost(pattern: np.ndarray, packets: int, share: float, window: int, slack: int) -> float:
-    """Share of the media packets that stay lost: frames of `packets`, each followed by its parity, meet `pattern`.
-
-    pattern: bool [n], which datagrams are lost. share: parity packets per packet. window: frames covered by each.
-    slack: frames later that a recovered packet still is of use. Counts equations against unknowns ("information
-    debt", Rudow and Rashmi 2022): unknown packets are recovered together once as many parity packets have arrived;
-    those that leave the window before are lost, and the parity that covered them is wasted.
-    """
-    frames = int(len(pattern) / (packets * (1 + share)))
-    if not frames:
-        return float(pattern.mean()) if len(pattern) else 0.0
-    parity = np.diff(np.floor(np.arange(frames + 1) * packets * share + 1e-9).astype(int))
-    begin = np.append(0, np.cumsum(packets + parity)[:-1])
-    sums = np.append(0, np.cumsum(pattern))
-    missing = sums[begin + packets] - sums[begin]
-    arrived = parity - (sums[begin + packets + parity] - sums[begin + packets])
-    lost = debt = 0
-    pending: deque[tuple[int, int]] = deque()
-    for number, (gone, repair) in enumerate(zip(missing.tolist(), arrived.tolist(), strict=True)):
-        if gone:
-            pending.append((number, gone))
-            debt += gone
-        if not pending:
-            continue
-        debt -= repair
-        if debt <= 0:
-            lost += sum(count for since, count in pending if number - since > slack)
-            pending.clear()
-            debt = 0
-        elif pending[0][0] <= number - window + 1:
-            lost += pending.popleft()[1]
-            debt = sum(count for _, count in pending)
-    return (lost + debt) / (frames * packets)
-
-
-def _filled(pattern: np.ndarray) -> np.ndarray:
+def _filled(lost: np.ndarray) -> np.ndarray:
     """The pattern, before it independent losses of the same rate, as many as make it FEW."""
-    missing = max(0, FEW - len(pattern))
-    return np.append(np.random.default_rng(missing).random(missing) < pattern.mean(), pattern)
+    missing = max(0, FEW - len(lost))
+    return np.append(np.random.default_rng(missing).random(missing) < lost.mean(), lost)
 
 
 class FrameSizes:
@@ -152,30 +84,39 @@ class FrameSizes:
 class AdaptiveFec:
     """Chooses the plan that costs the least, in dB: its bits, and what stays lost. Often that is no parity at all.
 
+    What will be lost is what was: of the last MEMORY datagrams, or of the last few. Which of these memories counts is
+    weighed by what the plans that each would have chosen cost in what came after (prediction with expert advice that
+    may become good again, Herbster and Warmuth 1998).
+
     retransmit: lost packets are sent again where they can still be in time, so parity has to better that.
     share, window: of the plan in force; share 0: none. cost: its dB when it was last looked at. loss: share of
     the datagrams lost then.
     """
 
     def __init__(self, retransmit: bool = True) -> None:
-        self.history = LossHistory()
         self.share, self.window, self.cost, self.loss = FIRST, 1, 0.0, 0.0
         self._retransmit = retransmit
+        self._lost: deque[bool] = deque(maxlen=MEMORY)
         self._owed: float | None = None  # parity packets; None before the first frame
         self._sizes = FrameSizes()
         self._fresh = 0  # datagrams since the last choice
         self._slack: int | None = None
+        self._chosen: int | None = None  # of PLANS
+        self._favourites = np.zeros(2, int)  # of PLANS, that of each memory
+        self._scores = np.zeros(2)  # what these have cost lately, more than the other
+        self._replay(np.zeros(1, bool), 1, 0, [0])  # compiles it, before the stream begins
 
     def observe(self, lost: Sequence[bool]) -> None:
         """The fate of the next datagrams, in the order of sending."""
-        self.history.add(lost)
+        self._lost.extend(lost)
         self._fresh += len(lost)
 
     def plan(self, sizes: Sequence[int], rtt: float | None, deadline: float, interval: float) -> Plan:
         """What to add to a frame of packets of so many bytes. rtt (None: not known), deadline, interval: seconds."""
         self._sizes.add(sizes)
         slack = min(MAX_WINDOW - 1, max(0, int((deadline - DELAY) / interval)))
-        if slack != self._slack or self._fresh >= max(ENOUGH, EVERY * len(self.history)):
+        changed = slack != self._slack or self._fresh >= max(EVERY, EVERY_FRAMES * self._per_frame)
+        if changed and len(self._lost) >= ENOUGH:
             again = self._retransmit and Retransmitter.wait(rtt, interval, deadline) > 0
             self._choose(slack, again, rtt)
             self._fresh, self._slack = 0, slack
@@ -186,31 +127,46 @@ class AdaptiveFec:
         self._owed -= parity
         return Plan("streaming" if self.window > 1 else "block", parity, self.window, self.loss)
 
+    @property
+    def _per_frame(self) -> float:
+        return self._sizes.packets * (1 + self.share)
+
     def _choose(self, slack: int, again: bool, rtt: float | None) -> None:
-        self.history.forget_past()
-        pattern, packets = self.history.pattern, self._sizes.packets
-        if len(pattern) < ENOUGH:
-            return
-        self.loss = float(pattern.mean())
-        pattern = _filled(pattern)
+        lost = _filled(np.fromiter(self._lost, bool, len(self._lost)))
+        fresh = self._fresh
+        recent = max(RECENT, round(RECENT_FRAMES * self._per_frame))
+        costs = self._costs(lost, [fresh, recent, MEMORY], slack, again, rtt)
+        self._scores += fresh * costs[self._favourites, 0] / TRUST
+        self._scores = np.minimum(MOST, self._scores - self._scores.min())
+        weights = np.exp(-self._scores)
+        weights /= weights.sum()
+        costs[[window > slack + BEYOND for _, window in PLANS]] = np.inf
+        self._favourites = costs[:, 1:].argmin(axis=0)
+        expected = costs[:, 1:] @ weights
+        self.loss = float(weights @ [lost[-recent:].mean(), lost.mean()])
+        best = int(expected.argmin())
+        if self._chosen is None or expected[best] < expected[self._chosen] - MARGIN:
+            self._chosen, (self.share, self.window), self._owed = best, PLANS[best], 0.0
+        self.cost = float(expected[self._chosen])
+
+    def _costs(self, lost: np.ndarray, last: Sequence[int], slack: int, again: bool, rtt: float | None) -> np.ndarray:
+        """dB [plans, len(last)], if the last so many datagrams are typical."""
+        packets = self._sizes.packets
+        frames, left, damage = np.moveaxis(self._replay(lost, packets, slack, len(lost) - np.array(last)), -1, 0)
+        frames = np.maximum(1, frames)
+        left, damage = left / (frames * packets), damage / frames
+        share, window = np.array(PLANS).T[:, :, None]
+        longer = {each: self._sizes.longer(each) for each in WINDOWS}
+        bits = share * np.array([[longer[each]] for _, each in PLANS])
+        waiting = (share > 0) * (PARITY + WAITING * (window - 1) * damage[0])
+        if again:
+            arrive = np.minimum(left, RESENT) * (1 - lost.mean())
+            bits = bits + np.minimum(left, RESENT)
+            damage = damage * (1 - arrive / np.maximum(left, 1e-9))
         dearer = 1.0 if rtt is None else max(0.5, 1 + AGE * (rtt - TOLD))  # older news, longer damage
-        damaged = 1 - (1 - self.loss) ** packets
-        longer = {window: self._sizes.longer(window) for window in WINDOWS if window <= slack + BEYOND}
+        return price_of_bits(bits) + dearer * price_of_loss(damage) + waiting
 
-        def cost(share: float, window: int, most: float) -> float:
-            """dB; infinite where it must be more than `most`."""
-            bits = share * longer.get(window, inf)
-            fixed = (PARITY + WAITING * (window - 1) * damaged) * (share > 0)
-            if price_of_bits(bits) + fixed >= most:
-                return inf
-            left = still_lost(pattern, packets, share, window, slack)
-            resent = min(left, RESENT) if again else 0.0
-            return price_of_bits(bits + resent) + dearer * price_of_loss(left - resent * (1 - self.loss)) + fixed
-
-        self.cost = cost(self.share, self.window, inf)
-        best, choice = self.cost - MARGIN, None
-        for share, window in [(0.0, 1), *((share, window) for share in SHARES for window in longer)]:
-            if (found := cost(share, window, best)) < best:
-                best, choice = found, (share, window)
-        if choice:
-            (self.share, self.window), self.cost, self._owed = choice, best, 0.0
+    @staticmethod
+    def _replay(lost: np.ndarray, packets: int, slack: int, starts: Sequence[int]) -> np.ndarray:
+        shares, windows = np.array(PLANS).T
+        return replay(lost, packets, shares.copy(), windows.astype(int), slack, np.array(starts, int))

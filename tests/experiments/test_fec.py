@@ -43,7 +43,7 @@ def test_without_loss_nothing_is_left_and_parity_costs_its_bits():
 def test_one_loss_in_every_frame_is_what_one_parity_a_frame_repairs():
     every_fifth = LossTrace(bytes([0, 1, 0, 0, 0]))
     assert fec_loss.run(every_fifth, "block 25 %", 4, 50, 0).left == 0
-    assert fec_loss.run(LossTrace(bytes([0, 1, 0, 0])), "none", 4, 50, 0).cost == price_of_loss(0.25)
+    assert fec_loss.run(LossTrace(bytes([0, 1, 0, 0])), "none", 4, 50, 0).cost == price_of_loss(0.5)
 
 
 def test_unequal_protection_saves_worth_where_parity_is_scarce():
