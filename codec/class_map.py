@@ -9,7 +9,7 @@ import numpy as np
 
 from lrae.codec.jit import kernel
 from lrae.codec.range_coder import READING, RangeDecoder, RangeEncoder, code, new_tape
-from lrae.models.tables import CLASSES, ClassTables
+from lrae.models.tables import ClassTables
 
 BUCKETS = 7  # rank 1…6 of a neighbour; 0: outside the frame
 CONTEXTS = 2 * BUCKETS**3
@@ -25,22 +25,6 @@ def contexts(classes: np.ndarray, rank: np.ndarray) -> np.ndarray:
     even = (above * BUCKETS + above_left) * BUCKETS + above_right
     odd = BUCKETS**3 + (left * BUCKETS + right) * BUCKETS + above
     return np.where(np.arange(columns) % 2 == 0, even, odd)
-
-
-def context_bits(classes: np.ndarray, grid: tuple[int, int], tables: ClassTables) -> np.ndarray:
-    """Bits float32 [N, CLASSES] of every class at every position, given the other positions of `classes` [N].
-
-    N is rows·columns of `grid`, or a multiple: a batch of maps, each under the set that is best for it.
-    """
-    maps = classes.reshape(-1, *grid)
-    context = contexts(maps, tables.rank)
-    chosen = [best_set(c, k, tables) for c, k in zip(context, maps, strict=True)]
-    return np.stack([tables.map_bits[s][c] for s, c in zip(chosen, context, strict=True)]).reshape(-1, CLASSES)
-
-
-def best_set(context: np.ndarray, classes: np.ndarray, tables: ClassTables) -> int:
-    """The set of fewest bits for one map; context and classes [rows, columns]."""
-    return int(tables.map_bits[:, context, classes].sum((1, 2)).argmin())
 
 
 def encode(classes: np.ndarray, tables: ClassTables, coder: RangeEncoder) -> None:

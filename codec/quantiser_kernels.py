@@ -93,7 +93,7 @@ def _context(ranks, row, column):
 
 @inline
 def _cheapest(sets, ranks, classes):
-    """class_map.best_set."""
+    """The set of fewest bits for the map."""
     best, least = 0, np.float32(np.inf)
     for i in range(len(sets)):
         total = np.float32(0)
