@@ -38,7 +38,7 @@ LARGE = 200_000  # pixels: larger pictures are searched with FAST, to keep up
 
 
 class Distortion:
-    """Distortion of a prediction in bits per cell [H/8, W/8]. current, reference: uint8 (or what rounds to it) [H, W],
+    """Distortion of predictions in bits per cell. current, reference: uint8 (or what rounds to it) [H, W],
     multiples of 8; step: quantiser step, grey levels."""
 
     def __init__(self, current: np.ndarray, reference: np.ndarray, step: float):
@@ -47,10 +47,10 @@ class Distortion:
         self.price = 1 / (LAMBDA * step * step)
         self.cells = current.shape[0] // CELL, current.shape[1] // CELL
 
-    def moved(self, vectors: np.ndarray) -> np.ndarray:
-        """vectors: int16 [H/8, W/8, 2]."""
-        out = np.empty(self.cells, np.float32)
-        motion_kernels.errors(self.current, self.padded, np.ascontiguousarray(vectors, np.int16), out)
+    def moved(self, fields: np.ndarray) -> np.ndarray:
+        """Under several fields, int16 [n, H/8, W/8, 2]: float32 [n, H/8, W/8]."""
+        out = np.empty(fields.shape[:-1], np.float32)
+        motion_kernels.errors(self.current, self.padded, np.ascontiguousarray(fields, np.int16), out)
         return out * np.float32(self.price)
 
 

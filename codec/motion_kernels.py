@@ -53,13 +53,21 @@ def cell_error(current, padded, row, column, x, y):
 
 
 @kernel
-def errors(current, padded, vectors, out):
-    """cell_error() of all cells to out, float32 [H/8, W/8]."""
-    for row in range(out.shape[0]):
-        for column in range(out.shape[1]):
-            x, y = np.int64(vectors[row, column, 0]), np.int64(vectors[row, column, 1])
-            x, y = min(max(x, -LIMIT), LIMIT), min(max(y, -LIMIT), LIMIT)
-            out[row, column] = cell_error(current, padded, row, column, x, y)
+def errors(current, padded, fields, out):
+    """cell_error() of all cells under several fields, int16 [n, H/8, W/8, 2]: to out, float32 [n, H/8, W/8]."""
+    for row in range(out.shape[1]):
+        for column in range(out.shape[2]):
+            for n in range(len(fields)):
+                x, y = np.int64(fields[n, row, column, 0]), np.int64(fields[n, row, column, 1])
+                same = n
+                for m in range(n):
+                    if fields[m, row, column, 0] == x and fields[m, row, column, 1] == y:
+                        same = m
+                if same == n:
+                    x, y = min(max(x, -LIMIT), LIMIT), min(max(y, -LIMIT), LIMIT)
+                    out[n, row, column] = cell_error(current, padded, row, column, x, y)
+                else:
+                    out[n, row, column] = out[same, row, column]
 
 
 @kernel

@@ -45,9 +45,6 @@ def choose(
     distortion = Distortion(luma, reference, step)
     before = np.zeros_like(field.vectors) if last is None else last.vectors
 
-    def of(vectors: np.ndarray) -> np.ndarray:
-        return _tile_sums(distortion.moved(vectors))
-
     around = np.empty_like(field.vectors)
     for region in risk.regions:
         gone = np.zeros(field.size.shape, bool)
@@ -55,15 +52,16 @@ def choose(
         around[gone] = conceal.guess(field.vectors, gone, before)[gone]
     both = (1 - risk.loss) ** 2  # how often the rows above and below have arrived
     options = [_coarse(field.vectors, SIDE), _coarse(field.vectors, SIDE // 2), field.vectors]
-    costs = [both * of(around) + (1 - both) * of(before), *map(of, options)]
-    costs = [WEIGHT * risk.loss * risk.repair * cost for cost in costs]
-    for index, option in enumerate(options, 1):
-        costs[index] += _tile_bits(option)
-    best = np.argmin(costs, 0)
+    fields = np.stack([before, around, *options])
+    costs = WEIGHT * risk.loss * risk.repair * _tile_sums(distortion.moved(fields))
+    nothing = both * costs[1] + (1 - both) * costs[0]
+    best = np.argmin([nothing, *costs[2:] + _tile_bits(fields[2:])], 0)
     if not best.any():
         return None
     cells = best.repeat(SIDE, 0).repeat(SIDE, 1)[: field.size.shape[0], : field.size.shape[1]]
-    vectors = np.choose(cells[..., None], [before, *options]).astype(np.int16)
+    vectors = before.copy()
+    for index, option in enumerate(options, 1):
+        np.copyto(vectors, option, where=(cells == index)[..., None])
     leaves = np.full(field.size.shape, 3, np.uint8)
     return Spare(join(MotionField(vectors, leaves)), best > 0)
 
@@ -109,30 +107,30 @@ def carried(index: int, packets: int) -> int:
 
 
 def _coarse(vectors: np.ndarray, side: int) -> np.ndarray:
-    """One vector for every square of `side` cells: the median of its cells'."""
+    """One vector for every square of `side` cells: the upper median of its cells'."""
     rows, columns = vectors.shape[:2]
-    margin = 0, -rows % side, 0, -columns % side
-    whole = cv2.copyMakeBorder(vectors, *margin, cv2.BORDER_REPLICATE)
-    squares = whole.reshape(whole.shape[0] // side, side, -1, side, 2)
-    middle = np.rint(np.median(squares, axis=(1, 3))).astype(np.int16)
+    whole = cv2.copyMakeBorder(vectors, 0, -rows % side, 0, -columns % side, cv2.BORDER_REPLICATE)
+    down, across, half = whole.shape[0] // side, whole.shape[1] // side, side * side // 2
+    squares = whole.reshape(down, side, across, side, 2).transpose(0, 2, 4, 1, 3).reshape(down, across, 2, -1)
+    middle = np.partition(squares, half)[..., half]
     return middle.repeat(side, 0).repeat(side, 1)[:rows, :columns]
 
 
 def _tile_sums(cells: np.ndarray) -> np.ndarray:
-    """Sums of cells over tiles."""
-    rows, columns = cells.shape
-    whole = np.pad(cells, ((0, -rows % SIDE), (0, -columns % SIDE)))
-    return whole.reshape(whole.shape[0] // SIDE, SIDE, -1, SIDE).sum((1, 3))
+    """Sums of cells [..., rows, columns] over tiles."""
+    starts = (np.arange(0, side, SIDE) for side in cells.shape[-2:])
+    return np.add.reduceat(np.add.reduceat(cells, next(starts), -2), next(starts), -1)
 
 
-def _tile_bits(vectors: np.ndarray) -> np.ndarray:
-    """About the bits of each tile's vectors: one for each change from cell to cell."""
-    rows, columns = vectors.shape[:2]
-    whole = cv2.copyMakeBorder(vectors, 0, -rows % SIDE, 0, -columns % SIDE, cv2.BORDER_REPLICATE)
-    packed = np.ascontiguousarray(whole).view(np.int32)[..., 0]
-    packed = packed.reshape(packed.shape[0] // SIDE, SIDE, -1, SIDE).transpose(0, 2, 1, 3)
-    down, across = packed[..., 1:, :] != packed[..., :-1, :], packed[..., 1:] != packed[..., :-1]
-    return VECTOR_BITS + (VECTOR_BITS + SPLIT_BITS) * (down.sum((2, 3)) + across.sum((2, 3))) / 8
+def _tile_bits(fields: np.ndarray) -> np.ndarray:
+    """About the bits of each tile's vectors, int16 [n, rows, columns, 2]: one for each change from cell to cell."""
+    packed = np.ascontiguousarray(fields).view(np.int32)[..., 0]
+    changes = np.zeros(packed.shape, np.float32)
+    down, across = packed[:, 1:] != packed[:, :-1], packed[..., 1:] != packed[..., :-1]
+    down[:, SIDE - 1 :: SIDE], across[..., SIDE - 1 :: SIDE] = False, False  # from tile to tile
+    changes[:, 1:] += down
+    changes[..., 1:] += across
+    return VECTOR_BITS + (VECTOR_BITS + SPLIT_BITS) * _tile_sums(changes) / 8
 
 
 def _whole(tile: np.ndarray) -> np.ndarray:
