@@ -23,6 +23,7 @@ class LevelCoder:
     def __init__(self, tables: ClassTables):
         self.tables = tables
         sent = tables.rows != tables.never
+        self._lengths = tables.level_bits()
         self._count = sent.sum(1)
         self._channels = np.argsort(~sent, axis=1, kind="stable").astype(np.int16)  # those that are sent first
 
@@ -46,6 +47,12 @@ class LevelCoder:
         levels = np.zeros((len(classes), CHANNELS), np.int16)
         _decode(coder.state, coder.data, levels, classes, *self._fixed(lattice, len(classes)), packet)
         return levels
+
+    def bits(self, levels: np.ndarray, classes: np.ndarray) -> np.ndarray:
+        """Code lengths float32 [N] of the levels of each position."""
+        total = np.zeros(len(classes), np.float32)
+        _bits(levels, classes, self.tables.rows, self._count, self._channels, self._lengths, total)
+        return total
 
     def _fixed(self, lattice: np.ndarray | None, count: int) -> tuple[np.ndarray, ...]:
         if lattice is None:
@@ -71,6 +78,16 @@ def _decode(state, data, levels, classes, rows, count, channels, table, lattice,
             channel = channels[own, index]
             if lattice[position, channel] == packet:
                 levels[position, channel] = get_level(state, data, table[rows[own, channel]])
+
+
+@kernel
+def _bits(levels, classes, rows, count, channels, lengths, total):
+    for position in range(len(classes)):
+        own = classes[position]
+        for index in range(count[own]):
+            channel = channels[own, index]
+            level = abs(np.int64(levels[position, channel]))
+            total[position] += lengths[rows[own, channel], min(level, lengths.shape[1] - 1)]
 
 
 @inline

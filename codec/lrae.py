@@ -45,8 +45,8 @@ from lrae.models.tables import CHANNELS
 # mean square of the residual, grey levels, above which a frame may be the first of a new scene: it is coded as an
 # intra frame if the smooth picture of its own block means leaves less than CUT_SHARE of what the last picture leaves
 # (never twice in a row: at low rates the last picture may be poor, and intra frames would follow one another)
-MORE = 1.3  # times as many packets, at least, where the largest does not fit: each try codes the whole frame
 CUT_ENERGY, CUT_SHARE = 100.0, 0.6
+MORE = 1.1  # times as many packets, at least, where the largest does not fit: each try codes the whole frame
 # the encoder's transform: bf16 takes half the time, and only the large coefficients of intra frames need more
 FORWARD = {"inter": torch.bfloat16, "intra": torch.float32}
 
@@ -113,7 +113,7 @@ class LraeEncoder(_Codec):
         coded = replace(coded, classes=classes, levels=levels)
         if hints.refresh and not intra and hints.layout == TILES:
             coded = self._refresh(coded, frame, hints.refresh)
-        packets = self._packer.limit(hints.packets or self._packet_count(coded, hints), hints.layout)
+        packets = self._packer.limit(hints.packets or self._packer.count(coded, hints), hints.layout)
         if hints.loss and not intra and hints.layout == TILES and packets > 1:
             risk = spare.Risk(regions(*core.grid, packets), hints.loss, hints.repair)
             more = spare.choose(self._planes(frame)[0], state.luma, coded.motion, state.motion, step_of(q), risk)
@@ -195,11 +195,6 @@ class LraeEncoder(_Codec):
             packets = more
         header = FrameHeader(number, coded.intra, coded.q, packets, hints.layout, reference)
         return side, header, payloads
-
-    @staticmethod
-    def _packet_count(coded: CodedFrame, hints: EncodeHints) -> int:
-        """A first guess by the MTU."""
-        return hints.least + int(np.count_nonzero(coded.levels) * 0.9) // hints.max_payload
 
     def state_after(self, state: State, encoded: EncodedFrame, received: frozenset[int]) -> State:
         """What a receiver in `state` has after getting only `received` of the frame's payloads."""

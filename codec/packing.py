@@ -8,6 +8,7 @@ information (classes, motion or base), which travels in `side_copies` of them (c
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ import numpy as np
 from lrae.codec import class_map, intra_base, motion_coding, payload, spare
 from lrae.codec.entropy import CURVES, LevelCoder, best_curve, packet_lattice
 from lrae.codec.motion_field import CELL, MotionField
+from lrae.codec.packet_count import packet_count, position_bits
 from lrae.codec.range_coder import RangeDecoder, RangeEncoder
 from lrae.codec.state import CodedFrame
 from lrae.codec.tiles import CELLS, TILE, Rectangle, Region, regions, tile_count
@@ -62,6 +64,13 @@ class Packer:
             self._levels[kind].encode(coded.levels, coded.classes, coder, lattice, index)
             texts.append(payload.join(dealt.get(index), coder.finish()))
         return tuple(texts), sum(len(fragment.data) for fragment in dealt.values())
+
+    def count(self, coded: CodedFrame, hints: EncodeHints) -> int:
+        """How many packets to try first."""
+        bits, most = position_bits(coded, self._levels, self.grid), self.limit(MAX_PACKETS, hints.layout)
+        if hints.layout == TILES:
+            return packet_count(bits, hints.max_payload, hints.least, most)
+        return min(most, max(hints.least, math.ceil(bits.sum() / 8 / hints.max_payload)))
 
     def limit(self, packets: int, layout: int) -> int:
         """At most this many packets."""
