@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import cv2
 import numpy as np
 import torch
 
+from lrae.codec.jit import kernel
 from lrae.codec.motion_field import MotionField
 from lrae.codec.state import CodedFrame, State
 from lrae.models.blocks import clip
@@ -20,7 +20,6 @@ from lrae.models.blocks import clip
 REACH = 8  # cells: how far vectors are interpolated
 LAST_WEIGHT = 0.02  # of the last frame's vector, against 1/distance of the current frame's
 SAME_SCENE = 100.0  # mean square difference of the parts that arrived from the last picture, grey levels
-_NOWHERE = 1 << 20  # a place beyond every picture
 
 
 def fill(coded: CodedFrame, state: State, impute: str) -> CodedFrame:
@@ -42,42 +41,42 @@ def fill(coded: CodedFrame, state: State, impute: str) -> CodedFrame:
 def guess(vectors: np.ndarray, unmoved: np.ndarray, last: np.ndarray | None) -> np.ndarray:
     """Vectors int16 [rows, columns, 2] for the cells where `unmoved`: from the nearest known ones around, and from the
     last frame's (None: no motion)."""
-    total, weight = _around(vectors, ~unmoved, REACH)
+    total, weight = around(np.ascontiguousarray(vectors), ~unmoved, REACH)
     weight += LAST_WEIGHT
     if last is not None:
         total += last * np.float32(LAST_WEIGHT)
     return np.where(unmoved[..., None], np.rint(total / weight[..., None]), vectors).astype(np.int16)
 
 
-def _around(values: np.ndarray, known: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray]:
-    """For every place the nearest known values [rows, columns, n] above, below, left and right, at most `reach` away:
-    their sum, each over its distance, and the sum of these weights, float32."""
+@kernel
+def around(values, known, reach):
+    """For every place that is not known the nearest known values, int16 [rows, columns, n], above, below, to the left
+    and to the right, at most `reach` away: their sum, each over its distance, and the sum of these weights, float32.
+    """
+    rows, columns, count = values.shape
     total, weight = np.zeros(values.shape, np.float32), np.zeros(known.shape, np.float32)
-    for axis in (0, 1):
-        for flip in (False, True):
-            place, distance = _nearest(known, axis, flip)
-            near = np.where(distance <= reach, 1 / np.maximum(distance, 1), 0).astype(np.float32)
-            weight += near
-            total += near[..., None] * np.take_along_axis(values, place[..., None], axis)
+    for y in range(rows):
+        for x in range(columns):
+            if known[y, x]:
+                continue
+            for down, across in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+                v, u = y, x
+                for distance in range(1, reach + 1):
+                    v, u = v + down, u + across
+                    if not (0 <= v < rows and 0 <= u < columns):
+                        break
+                    if known[v, u]:
+                        near = np.float32(1 / distance)
+                        weight[y, x] += near
+                        for n in range(count):
+                            total[y, x, n] += near * np.float32(values[v, u, n])
+                        break
     return total, weight
 
 
-def bands(rows: np.ndarray, margin: int) -> list[tuple[int, int]]:
-    """The stretches (top, bottom) of the places where bool `rows` is true, widened by `margin` and joined."""
-    near = cv2.dilate(rows.astype(np.uint8)[:, None], np.ones((2 * margin + 1, 1), np.uint8))[:, 0]
-    edges = np.flatnonzero(np.diff(near, prepend=0, append=0)).tolist()
-    return list(zip(edges[::2], edges[1::2], strict=True))
-
-
-def _nearest(known: np.ndarray, axis: int, flip: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Along one axis, in one direction: index of the nearest known cell and its distance (large where none is)."""
-    length = known.shape[axis]
-    index = np.arange(length).reshape((-1, 1) if axis == 0 else (1, -1))
-    if flip:
-        place = np.flip(np.minimum.accumulate(np.flip(np.where(known, index, _NOWHERE), axis), axis), axis)
-    else:
-        place = np.maximum.accumulate(np.where(known, index, -_NOWHERE), axis)
-    return np.clip(place, 0, length - 1), np.abs(place - index)
+def near(rows: np.ndarray, margin: int) -> np.ndarray:
+    """The indices of the places at most `margin` from one where bool `rows` is true, int64."""
+    return np.flatnonzero(np.convolve(rows, np.ones(2 * margin + 1))[margin : margin + len(rows)])
 
 
 def keep(packed: torch.Tensor, coded: CodedFrame, state: State) -> torch.Tensor:
@@ -94,6 +93,6 @@ def keep(packed: torch.Tensor, coded: CodedFrame, state: State) -> torch.Tensor:
 
 def _spread(base: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Fill a base int16 [3, rows, columns] from its known places."""
-    total, weight = _around(base.transpose(1, 2, 0), known, max(known.shape))
+    total, weight = around(np.ascontiguousarray(base.transpose(1, 2, 0)), known, max(known.shape))
     filled = np.rint(total / np.maximum(weight, 1e-6)[..., None]).transpose(2, 0, 1)
     return np.where(known, base, filled).astype(np.int16)

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from lrae.codec import conceal, intra_base, motion_field
+from lrae.codec import conceal, impute_kernels, intra_base, motion_field
+from lrae.codec.loop_filter import LoopFilter
 from lrae.codec.motion_field import CELL, MotionField
 from lrae.codec.picture_kernels import add_residual, show
 from lrae.codec.quantiser import dequantise
@@ -29,7 +30,7 @@ from lrae.models.blocks import (
     padded,
     split,
 )
-from lrae.models.imputer import CONTEXT
+from lrae.models.imputer import CONTEXT, SEEN, describe
 from lrae.models.rates import step_of
 from lrae.models.store import Model
 from lrae.models.tables import TRANSFORMS, ClassTables
@@ -52,6 +53,7 @@ class Reconstructor:
         self._basis = {kind: w[:, CORNERS].transpose(1, 2).contiguous().numpy() for kind, w in model.linear.items()}
         self._points = {kind: reconstruction_points(tables) for kind, tables in model.tables.items()}
 
+        self.loop_filter = None if model.loop_filter is None else LoopFilter(model.loop_filter.numpy())
         # inter branches that training has not touched add nothing: they are not run
         tails = self.network.g_c.tail, self.network.g_s.tail
         touched = any(bool(p.any()) for tail in tails for p in tail.parameters())
@@ -85,25 +87,41 @@ class Reconstructor:
         coded = conceal.fill(coded, state, self.impute)
         prediction = self.predict(state, coded)
         # where nothing arrived, no neighbour tells how things move, and the network chooses worse than the last motion
-        if self.imputer is not None and coded.unmoved is not None and not coded.intra and not coded.unmoved.all():
-            self.blend(coded, state, prediction[0])
+        partly = not coded.intra and coded.unmoved is not None and coded.unmoved.any() and not coded.unmoved.all()
+        if self.imputer is not None and partly:
+            prediction = self.blend(coded, state, prediction[0]), *prediction[1:]
         return self.finish(state, coded, prediction, number)
 
-    def blend(self, coded: CodedFrame, state: State, moved: torch.Tensor) -> None:
-        """Write the imputer's choice into the prediction `moved`, fp32 [1,96,h,w], where no motion arrived."""
+    def blend(self, coded: CodedFrame, state: State, moved: torch.Tensor) -> torch.Tensor:
+        """The prediction `moved`, fp32 [1,96,h,w], with the imputer's choice where no motion arrived; on the CPU in
+        place, and only rows of cells that matter are looked at."""
         last = state.motion or MotionField.still(self.height, self.width)
+        if self.device.type != "cpu":
+            unmoved = torch.from_numpy(coded.unmoved)[None, None].to(self.device).float()
+            seen = moved, move(state.picture, last), state.packed, self.vectors(coded.motion), self.vectors(last)
+            return self.imputer.blend(*seen, unmoved, state.recall.h)
+        rows = conceal.near(coded.unmoved.any(1), CONTEXT)
         differs = (coded.motion.vectors != last.vectors).any(2) & coded.unmoved
-        unmoved = torch.from_numpy(coded.unmoved)[None, None].to(self.device).float()
-        motion = self.vectors(coded.motion), self.vectors(last), unmoved, state.recall.h
-        for top, bottom in conceal.bands(coded.unmoved.any(1), CONTEXT):
-            rows, part = slice(top, bottom), moved[:, :, top:bottom]
-            before = move(state.picture, last, rows) if differs[rows].any() else part
-            part[:] = self.imputer.blend(part, before, state.packed[:, :, rows], *motion, rows)
+        cells, still = _cells(moved), _cells(state.packed)
+        before = _cells(move(state.picture, last, rows)) if differs.any() else cells[rows]
+        seen = np.empty((SEEN, len(rows), cells.shape[1]), np.float32)
+        impute_kernels.compare(rows, cells, before, still, seen)
+        seen[3:] = self.motion_features(coded.motion, last, coded.unmoved)[0].numpy()[:, rows]
+        h = state.recall.h[:, :, torch.from_numpy(rows // 2)].repeat_interleave(2, 3)
+        weights = self.imputer.weights(torch.from_numpy(seen)[None], h)[0].contiguous().numpy()
+        impute_kernels.choose(rows, weights, coded.unmoved, before, still, cells)
+        return _packed(cells)
 
-    def vectors(self, field: MotionField | None) -> torch.Tensor:
-        """A field as fp32 [1,2,h,w], quarter-pel; None: no motion."""
-        if field is None:
-            return torch.zeros(1, 2, self.height // 8, self.width // 8, device=self.device)
+    def motion_features(self, motion: MotionField, last: MotionField, unmoved: np.ndarray) -> torch.Tensor:
+        """imputer.describe(), fp32 [1,6,h,w]."""
+        if self.device.type == "cpu":
+            vectors = map(np.ascontiguousarray, (motion.vectors, last.vectors, unmoved))
+            return torch.from_numpy(impute_kernels.describe(*vectors))[None]
+        lost = torch.from_numpy(unmoved)[None, None].to(self.device).float()
+        return describe(self.vectors(motion), self.vectors(last), lost)
+
+    def vectors(self, field: MotionField) -> torch.Tensor:
+        """A field as fp32 [1,2,h,w], quarter-pel."""
         return torch.from_numpy(field.vectors).permute(2, 0, 1)[None].to(self.device).float()
 
     def predict(self, state: State, coded: CodedFrame) -> tuple:
@@ -176,8 +194,20 @@ class Reconstructor:
         if coded.intra and coded.missing is not None:
             packed = conceal.keep(packed, coded, state)
         packed, picture, luma = shown(packed)
+        if self.loop_filter is not None and not coded.intra:
+            packed, picture, luma = self.filtered(picture, coded)
         recall = self.recall(state, coded, activity)
         return State(packed, memory, picture, luma, coded.motion, number, coded.q, recall)
+
+    def filtered(self, picture: torch.Tensor, coded: CodedFrame) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
+        """A picture as State has it through the loop filter: packed, the same, its luma. On the CPU."""
+        planes = picture.cpu().numpy()
+        luma, chroma = planes[: self.height], planes[self.height :]
+        y, u, v = self.loop_filter((luma, chroma[:, ::2], chroma[:, 1::2]), coded)
+        planes = np.empty_like(planes)
+        planes[: self.height], planes[self.height :, ::2], planes[self.height :, 1::2] = y, u, v
+        packed = join(*(torch.from_numpy(plane)[None, None] for plane in (y, u, v)))
+        return packed.to(self.device), torch.from_numpy(planes).to(self.device), (y + 128.5).astype(np.uint8)
 
     def recall(self, state: State, coded: CodedFrame, activity: torch.Tensor) -> Recall | None:
         """The imputer's memory after a frame; intra frames clear it. activity: mean magnitude of the residual at each
@@ -191,8 +221,10 @@ class Reconstructor:
             missing = torch.zeros(1, 1, *self.grid, device=self.device)
             if coded.missing is not None:
                 missing = torch.from_numpy(coded.missing)[None, None].to(self.device)
-            vectors = (self.vectors(field) for field in (coded.motion, state.motion))
-            h, c = self.imputer.recollect(activity, *vectors, missing, h, c)
+            last = state.motion or MotionField.still(self.height, self.width)
+            nowhere = np.zeros(coded.motion.size.shape, bool)
+            motion = F.avg_pool2d(self.motion_features(coded.motion, last, nowhere)[:, [0, 2, 3]], 2)
+            h, c = self.imputer.recollect(torch.cat((activity / 8, motion, missing), 1), h, c)
         return Recall(h, c)
 
     def patch(self, patch: CodedFrame, where: Rectangle) -> torch.Tensor:
@@ -221,20 +253,19 @@ def shown(packed: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]
     return packed, picture, (y[0, 0] + 128.5).to(torch.uint8).cpu().numpy()
 
 
-def move(picture: torch.Tensor, motion: MotionField, rows: slice = slice(None)) -> torch.Tensor:
-    """Move a picture as State has it: packed [1,96,h,w], or only some rows of it."""
+def move(picture: torch.Tensor, motion: MotionField, rows: np.ndarray | None = None) -> torch.Tensor:
+    """Move a picture as State has it: packed [1,96,h,w], or, on the CPU, only some rows (int64) of it."""
     lines, columns = motion.size.shape
     if picture.device.type == "cpu":
-        top, bottom, _ = rows.indices(lines)
-        cells = np.empty((bottom - top, columns, PACKED), np.float32)
-        vectors = np.ascontiguousarray(motion.vectors)
-        warp(picture.numpy(), vectors, top, bottom, np.empty(SCRATCH, np.float32), cells)
+        rows = np.arange(lines) if rows is None else rows
+        cells = np.empty((len(rows), columns, PACKED), np.float32)
+        warp(picture.numpy(), np.ascontiguousarray(motion.vectors), rows, np.empty(SCRATCH, np.float32), cells)
         return _packed(cells)
     luma, chroma = picture[: CELL * lines], picture[CELL * lines :].reshape(CELL // 2 * lines, -1, 2)
     fields = (torch.from_numpy(motion_field.dense(motion, cell))[None].to(picture.device) for cell in (8, 4))
     y = warp_torch(luma[None, None], next(fields), 8)
     uv = warp_torch(chroma.permute(2, 0, 1)[None], next(fields), 4)
-    return join(y, uv[:, :1], uv[:, 1:])[:, :, rows]
+    return join(y, uv[:, :1], uv[:, 1:])
 
 
 def reconstruction_points(tables: ClassTables) -> np.ndarray:

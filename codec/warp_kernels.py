@@ -86,15 +86,17 @@ def mix(typing, out, to, source, i, j, k, l, table, row):  # noqa: E741
 
 
 @kernel
-def warp(picture, vectors, top, bottom, scratch, out):
-    """Rows `top` to `bottom` of cells of the moved picture, packed: into out, float32 [bottom - top, columns, PACKED].
+def warp(picture, vectors, rows, scratch, out):
+    """Some rows of cells of the moved picture, packed: into out, float32 [R, columns, PACKED].
 
-    picture: float32 [3/2 H, W], as State has it; vectors: int16 [H/8, W/8, 2], quarter-pel; scratch: float32 [SCRATCH].
+    picture: float32 [3/2 H, W], as State has it; vectors: int16 [H/8, W/8, 2], quarter-pel; rows: int64 [R]; scratch:
+    float32 [SCRATCH].
     """
     lines, columns = vectors.shape[:2]
     width, source, packed = WIDE * columns, floats(picture), floats(out)
     work, overlap = floats(scratch), floats(OVERLAP)
-    for row in range(top, bottom):
+    for n in range(len(rows)):
+        row = rows[n]
         up, down = max(row - 1, 0), min(row + 1, lines - 1)
         for column in range(columns):
             x, left, right = WIDE * column, max(column - 1, 0), min(column + 1, columns - 1)
@@ -104,29 +106,30 @@ def warp(picture, vectors, top, bottom, scratch, out):
             lx, ly = vectors[row, left, 0], vectors[row, left, 1]
             rx, ry = vectors[row, right, 0], vectors[row, right, 1]
             alike = dx == ux == vx == lx == rx and dy == uy == vy == ly == ry
-            target, to = packed, ((row - top) * columns + column) * PACKED
+            target, to = packed, (n * columns + column) * PACKED
             for pixel in (1, 2):
-                rows, begin = WIDE // pixel, WIDE * lines * (pixel - 1)
-                y, half, height = rows * row, rows // 2, rows * lines
+                tall, begin = WIDE // pixel, WIDE * lines * (pixel - 1)
+                y, half, height = tall * row, tall // 2, tall * lines
                 if alike and (dx | dy) & (4 * pixel - 1) == 0:
-                    _move(source, begin, height, width, y, x, dx, dy, rows, pixel, False, target, to, work)
+                    _move(source, begin, height, width, y, x, dx, dy, tall, pixel, False, target, to, work)
                 else:
                     a, b, c = SAMPLES + AREA, SAMPLES + 2 * AREA, SAMPLES + 3 * AREA
-                    _move(source, begin, height, width, y, x, dx, dy, rows, pixel, True, work, SAMPLES, work)
+                    _move(source, begin, height, width, y, x, dx, dy, tall, pixel, True, work, SAMPLES, work)
                     if alike:
-                        _move(source, begin, height, width, y, x, dx, dy, rows, pixel, False, work, a, work)
+                        _move(source, begin, height, width, y, x, dx, dy, tall, pixel, False, work, a, work)
                         b = c = a
                     else:
                         _move(source, begin, height, width, y, x, ux, uy, half, pixel, False, work, a, work)
                         lower = a + half * WIDE
                         _move(source, begin, height, width, y + half, x, vx, vy, half, pixel, False, work, lower, work)
-                        _move(source, begin, height, width, y, x, lx, ly, rows, pixel, False, work, b, work)
-                        _move(source, begin, height, width, y, x, rx, ry, rows, pixel, False, work, c, work)
-                    for r in range(rows):
-                        n = WIDE * r
-                        mix(target, to + n, work, SAMPLES + n, a + n, b + n, c + n, overlap, r + WIDE * (pixel - 1))
+                        _move(source, begin, height, width, y, x, lx, ly, tall, pixel, False, work, b, work)
+                        _move(source, begin, height, width, y, x, rx, ry, tall, pixel, False, work, c, work)
+                    for r in range(tall):
+                        at = WIDE * r
+                        weights = r + WIDE * (pixel - 1)
+                        mix(target, to + at, work, SAMPLES + at, a + at, b + at, c + at, overlap, weights)
                 target, to = work, 0
-            to = ((row - top) * columns + column) * PACKED + AREA
+            to = (n * columns + column) * PACKED + AREA
             for i in range(AREA // 4):
                 packed[to + i] = work[2 * i]
                 packed[to + AREA // 4 + i] = work[2 * i + 1]

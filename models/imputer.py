@@ -22,6 +22,7 @@ from torch import nn
 
 SEEN, REMEMBERED = 9, 5  # features of a place; features of a frame for the memory
 VECTOR_SCALE = 32.0  # quarter-pel
+NEAR = 4  # places: how far "around" reaches
 CONTEXT = 3  # places around it that a weight depends on: three convolutions of 3x3
 START = (-1.5, -3.0)  # logits of the weights before training: 0.18 of B, 0.05 of C
 
@@ -46,48 +47,47 @@ class Imputer(nn.Module):
 
     def blend(
         self, moved: torch.Tensor, before: torch.Tensor, still: torch.Tensor, guess: torch.Tensor, last: torch.Tensor,
-        unmoved: torch.Tensor, h: torch.Tensor, rows: slice = slice(None),
+        unmoved: torch.Tensor, h: torch.Tensor,
     ) -> torch.Tensor:  # fmt: skip
         """The prediction where motion did not arrive, `moved` elsewhere.
 
-        moved, before, still: A, B, C, packed pictures [B,96,h,w], or only their `rows`; guess, last: vectors in
-        quarter-pel [B,2,h,w]; unmoved: [B,1,h,w], 0 or 1. Rows cut CONTEXT beyond what is unmoved give what the
-        whole picture gives.
+        moved, before, still: A, B, C, packed pictures [B,96,h,w]; guess, last: vectors in quarter-pel [B,2,h,w];
+        unmoved: [B,1,h,w], 0 or 1.
         """
-        motion = (
-            _length(guess),
-            _length(last),
-            _length(guess - last),
-            _roughness(guess),
-            unmoved,
-            _around(unmoved, border=True),
-        )
-        motion = torch.cat((torch.log1p(torch.cat(motion, 1)), F.interpolate(h, scale_factor=2, mode="nearest")), 1)
-        older, still = before - moved, still - moved
-        seen = torch.cat((_size(older) / 8, _size(still) / 8, _deviation(moved[:, :64]) / 16), 1)
-        x = torch.cat((torch.log1p(seen), motion[:, :, rows]), 1)
-        weight = torch.sigmoid(self.tail(self.body(x))) * unmoved[:, :, rows]
-        return moved + weight[:, :1] * older + weight[:, 1:] * still
+        seen = torch.cat((compare(moved, before, still), describe(guess, last, unmoved)), 1)
+        weight = self.weights(seen, F.interpolate(h, scale_factor=2, mode="nearest")) * unmoved
+        return moved + weight[:, :1] * (before - moved) + weight[:, 1:] * (still - moved)
+
+    def weights(self, seen: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
+        """seen [B,SEEN,h,w]: compare() and describe(); h [B,memory,h,w] -> weights of B and C, [B,2,h,w]. Rows cut
+        CONTEXT beyond those that count give what the whole picture gives."""
+        return torch.sigmoid(self.tail(self.body(torch.cat((torch.log1p(seen), h), 1))))
 
     def remember(
         self, residual: torch.Tensor, vectors: torch.Tensor, last: torch.Tensor, missing: torch.Tensor,
         h: torch.Tensor, c: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
         """(h, c) after a frame: its residual [B,96,h,w], its vectors and the last frame's, and what was missing."""
-        activity, missing = (F.avg_pool2d(values, 2) for values in (_size(residual), missing))
-        return self.recollect(activity, vectors, last, missing, h, c)
+        motion = _length(vectors), _length(vectors - last), _roughness(vectors)
+        return self.recollect(F.avg_pool2d(torch.cat((_size(residual) / 8, *motion, missing), 1), 2), h, c)
 
-    def recollect(
-        self, activity: torch.Tensor, vectors: torch.Tensor, last: torch.Tensor, missing: torch.Tensor,
-        h: torch.Tensor, c: torch.Tensor,
-    ) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
-        """remember() from the residual's mean magnitude, which like `missing` is [B,1,h/2,w/2]."""
-        motion = torch.cat((_length(vectors), _length(vectors - last), _roughness(vectors)), 1)
-        seen = torch.cat((activity / 8, F.avg_pool2d(motion, 2), missing), 1)
-        x = torch.cat((torch.log1p(seen), h), 1)
-        i, f, g, o = self.gates(x).chunk(4, 1)
+    def recollect(self, seen: torch.Tensor, h: torch.Tensor, c: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """remember() from what it sees, [B,REMEMBERED,h/2,w/2]."""
+        i, f, g, o = self.gates(torch.cat((torch.log1p(seen), h), 1)).chunk(4, 1)
         c = torch.sigmoid(f + 1) * c + torch.sigmoid(i) * torch.tanh(g)
         return torch.sigmoid(o) * torch.tanh(c), c
+
+
+def compare(moved: torch.Tensor, before: torch.Tensor, still: torch.Tensor) -> torch.Tensor:
+    """How the guesses differ, and how busy the first is, [B,3,h,w]."""
+    return torch.cat((_size(before - moved) / 8, _size(still - moved) / 8, _deviation(moved[:, :64]) / 16), 1)
+
+
+def describe(guess: torch.Tensor, last: torch.Tensor, unmoved: torch.Tensor) -> torch.Tensor:
+    """How far places move, by the guess and as they last did, how these differ and how rough the guess is around;
+    what did not arrive, there and around. [B,6,h,w]"""
+    lengths = _length(guess), _length(last), _length(guess - last)
+    return torch.cat((*lengths, _roughness(guess), unmoved, _around(unmoved, border=True)), 1)
 
 
 def _size(difference: torch.Tensor) -> torch.Tensor:
@@ -119,8 +119,8 @@ def _around(values: torch.Tensor, border: bool = False) -> torch.Tensor:
 def _window(side: int, border: bool) -> np.ndarray:
     """float32 [side, side]: means of 9 places along an axis, of those inside only unless the border counts."""
     place = np.arange(side)
-    near = (np.abs(place[:, None] - place) <= 4).astype(np.float32)
-    return near / (np.float32(9) if border else near.sum(1, keepdims=True))
+    near = (np.abs(place[:, None] - place) <= NEAR).astype(np.float32)
+    return near / (np.float32(2 * NEAR + 1) if border else near.sum(1, keepdims=True))
 
 
 def _length(vectors: torch.Tensor) -> torch.Tensor:

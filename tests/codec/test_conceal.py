@@ -44,8 +44,19 @@ def test_a_lost_row_of_an_intra_frame_goes_from_the_row_above_to_the_row_below()
     np.testing.assert_array_equal(middle, -middle[:, ::-1])
 
 
-def test_bands_are_widened_joined_and_cut_at_the_picture():
+def test_rows_near_lost_ones_are_found():
     rows = np.zeros(40, bool)
     rows[[0, 1, 10, 14, 30]] = True
-    assert conceal.bands(rows, 3) == [(0, 5), (7, 18), (27, 34)]
-    assert conceal.bands(np.zeros(5, bool), 3) == []
+    assert conceal.near(rows, 3).tolist() == [*range(5), *range(7, 18), *range(27, 34)]
+    assert conceal.near(np.array([True, False]), 3).tolist() == [0, 1]
+    assert not len(conceal.near(np.zeros(9, bool), 3))
+
+
+def test_what_is_around_is_the_nearest_known_within_reach_over_its_distance():
+    values, known = np.zeros((5, 6, 1), np.int16), np.zeros((5, 6), bool)
+    for value, y, x in ((10, 0, 1), (20, 4, 1), (30, 2, 5), (99, 2, 0)):
+        values[y, x], known[y, x] = value, True
+    total, weight = conceal.around(values, known, 3)
+    assert weight[2, 1] == 0.5 + 0.5 + 1 and total[2, 1, 0] == 10 / 2 + 20 / 2 + 99
+    assert weight[2, 3] == np.float32(1 / 2) + np.float32(1 / 3) and total[2, 3, 0] == 15 + 33
+    assert weight[0, 5] == 0.5 and weight[2, 5] == 0 and weight[4, 4] == np.float32(1 / 3)

@@ -88,7 +88,7 @@ def test_vectors_that_lead_anywhere_stay_inside_the_picture():
 def test_some_rows_are_those_of_the_whole(kind):
     picture, field = picture_of(planes_of(80, 32)), field_of(80, 32, kind)
     whole = reconstruct.move(picture, field)
-    for rows in (slice(0, 3), slice(4, 5), slice(6, 10)):
+    for rows in map(np.array, ([0, 1, 2], [4], [1, 6, 7, 9])):
         assert torch.equal(reconstruct.move(picture, field, rows), whole[:, :, rows])
 
 

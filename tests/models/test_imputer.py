@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from lrae.models.imputer import CONTEXT, Imputer
+from lrae.models.imputer import Imputer
 
 
 def inputs(seed: int = 0):
@@ -47,13 +47,3 @@ def test_three_equal_guesses_are_shown_as_they_are():
     (picture, _, _), vectors, unmoved = inputs()
     shown = random_imputer().blend(picture, picture, picture, *vectors, unmoved, torch.zeros(1, 8, 4, 6))
     torch.testing.assert_close(shown, picture)
-
-
-def test_rows_alone_give_what_the_whole_picture_gives():
-    imputer, (pictures, vectors, _) = random_imputer(), inputs()
-    h, unmoved = torch.randn(1, 8, 4, 6), torch.zeros(1, 1, 8, 12)
-    unmoved[..., 5:6, 2:] = 1
-    whole = imputer.blend(*pictures, *vectors, unmoved, h)
-    rows = slice(5 - CONTEXT, 6 + CONTEXT)
-    part = imputer.blend(*(p[:, :, rows] for p in pictures), *vectors, unmoved, h, rows)
-    torch.testing.assert_close(part[:, :, CONTEXT], whole[:, :, 5])
