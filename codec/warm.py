@@ -38,7 +38,7 @@ def _exercise(model: Model) -> None:
     video = VideoFormat(SIDE, SIDE)
     encoder, decoder = LraeEncoder(model, video), LraeDecoder(model, video)
     hints = EncodeHints(packets=2, loss=0.3, max_payload=4096, repair=4)
-    first, before = encoder.encode(encoder.initial_state(), _picture(0), 0, 40, replace(hints, intra=True))
+    first, before = encoder.encode(encoder.initial_state(), _picture(0), 0, 40, replace(hints, intra=True, packets=0))
     _, shown = decoder.decode(decoder.initial_state(), first.header, dict(enumerate(first.payloads)))
     for layout in range(len(LAYOUTS)):
         for fast in (False, True) if layout == TILES else (False,):
