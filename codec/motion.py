@@ -32,7 +32,7 @@ class Effort:
     finest: int
 
 
-FAST = Effort(finest=1)  # two thirds of the time, 1 % more bits
+FAST = Effort(finest=1)  # three quarters of the time, 1 % more bits
 GOOD = Effort(finest=0)
 LARGE = 200_000  # pixels: larger pictures are searched with FAST, to keep up
 
@@ -44,7 +44,7 @@ class Distortion:
     def __init__(self, current: np.ndarray, reference: np.ndarray, step: float):
         self.current, self.reference = np.require(current, np.uint8, "CW"), cv2.convertScaleAbs(reference)
         self.padded = cv2.copyMakeBorder(self.reference, *(MARGIN,) * 4, cv2.BORDER_REPLICATE)
-        self.price = 1 / (LAMBDA * step * step)
+        self.price = float(1 / (LAMBDA * step * step))
         self.cells = current.shape[0] // CELL, current.shape[1] // CELL
 
     def moved(self, fields: np.ndarray) -> np.ndarray:
