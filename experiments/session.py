@@ -23,7 +23,7 @@ from lrae.sender.main import parse_bitrate, parse_fec
 
 LOSSES = ("none", "0.05", "0.1", "0.2", "0.3", "ge:tambur", "ge:0.03,0.25,0,0.7")
 CODES = ("none", "block:25", "block:50", "auto")
-BESIDE = ("parity_kbps", "retransmit_kbps", "feedback_kbps")
+BESIDE = ("parity_kbps", "retransmit_kbps")
 RESENT = "+resend"  # after a code: lost packets are sent again too
 
 
@@ -129,6 +129,7 @@ def session_table(found: dict, rtt: float, bitrate: str) -> Table:
                 f"{row['delay_p95_ms']:.0f}",
                 f"{row['kbps']:.0f}",
                 *(f"{100 * row[kind] / row['kbps']:.0f}" for kind in BESIDE),
+                f"{100 * row['feedback_kbps'] / row['kbps']:.1f}",
                 end_section=index == len(rows) - 1,
             )
     return table
