@@ -15,11 +15,11 @@ import cv2
 import numpy as np
 
 from lrae.codec import motion_choice, motion_coding, motion_kernels
-from lrae.codec.motion_field import CELL, LEVELS, LIMIT, MotionField, chroma, dense, warp
+from lrae.codec.motion_field import CELL, LEVELS, LIMIT, MotionField
 from lrae.codec.motion_kernels import MARGIN, OPTIONS, SUMS
 from lrae.codec.motion_tables import default_tables
 
-__all__ = ["FAST", "GOOD", "Distortion", "Effort", "MotionField", "chroma", "dense", "join", "search", "warp"]
+__all__ = ["FAST", "GOOD", "Distortion", "Effort", "MotionField", "join", "search"]
 
 LAMBDA = 0.18  # SSD per bit, in squared quantiser steps
 COARSEST, REACH = 4, 4  # where proposals start: all vectors up to 4 pixels at a sixteenth of the size

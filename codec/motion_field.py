@@ -1,4 +1,10 @@
-"""A block motion field: its value, and the warp with overlapping blocks; the same in encoder and decoder."""
+"""A block motion field, the same in encoder and decoder.
+
+Overlapped block motion compensation of a picture by a field: a pixel is the weighted sum of three samples: by its own
+cell's vector (bicubic, a = -0.75), and by the vectors of the next cell above or below and to the left or right,
+whichever is nearer (bilinear). The border is repeated. codec/warp_kernels.py does it, and warp_torch() of
+codec/reconstruct.py for batches and on a GPU.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +37,7 @@ class MotionField:
 
 def dense(field: MotionField, cell: int = CELL) -> np.ndarray:
     """Per-pixel displacement, float32 [H, W, 2] in pixels of a plane whose cells have `cell` pixels (luma 8, chroma 4):
-    every cell's own vector. warp() does the smoothing."""
+    every cell's own vector."""
     rows, columns = field.size.shape
     vectors = field.vectors * np.float32(0.25 * cell / CELL)
     return cv2.resize(vectors, (columns * cell, rows * cell), interpolation=cv2.INTER_NEAREST)
@@ -40,12 +46,6 @@ def dense(field: MotionField, cell: int = CELL) -> np.ndarray:
 def chroma(displacement: np.ndarray) -> np.ndarray:
     """The displacement of the half-size planes from that of luma, [H, W, 2] -> [H/2, W/2, 2]: dense(field, 4)."""
     return displacement[::2, ::2] * np.float32(0.5)
-
-
-@functools.lru_cache(maxsize=16)
-def grid(height: int, width: int) -> np.ndarray:
-    """Pixel coordinates (x, y), float32 [H, W, 2]."""
-    return np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
 
 
 @functools.lru_cache(maxsize=16)
@@ -59,35 +59,3 @@ def overlap(side: int, cell: int) -> tuple[np.ndarray, np.ndarray]:
     edge = np.minimum(inside, cell - 1 - inside)
     weight = np.where(edge < cell // 4, 0.25, 0.125).astype(np.float32)
     return np.clip(other, 0, side - 1), weight
-
-
-def warp(
-    plane: np.ndarray, displacement: np.ndarray, cell: int = CELL, top: int = 0, bottom: int | None = None
-) -> np.ndarray:
-    """Overlapped block motion compensation of rows `top` to `bottom` of a plane float32 [H, W]; the border is repeated.
-
-    displacement: of the whole plane, from dense(), constant in cells of `cell` pixels (8; chroma: 4). A pixel is the
-    weighted sum of three samples: by its own cell's vector (bicubic, a = -0.75), and by the vectors of the next
-    cell above or below and to the left or right, whichever is nearer (bilinear). All displacements are multiples
-    of 1/8 px, which cv2.remap resolves exactly, so that any other implementation gives the same picture.
-    """
-    height, width = plane.shape
-    here = slice(top, bottom)
-    rows, row_weight = (values[here] for values in overlap(height, cell))
-    columns, column_weight = overlap(width, cell)
-    places, own = grid(height, width)[here], displacement[here]
-    vertical = sample(plane, np.take(displacement, rows, 0), cv2.INTER_LINEAR, places)
-    horizontal = sample(plane, np.take(own, columns, 1), cv2.INTER_LINEAR, places)
-    own = sample(plane, own, cv2.INTER_CUBIC, places)
-    vertical -= own
-    vertical *= row_weight[:, None]
-    horizontal -= own
-    horizontal *= column_weight
-    own += vertical
-    own += horizontal
-    return own
-
-
-def sample(plane: np.ndarray, displacement: np.ndarray, interpolation: int, places: np.ndarray) -> np.ndarray:
-    """plane at `places` (x, y) + displacement, float32 [h, w, 2]; the border is repeated."""
-    return cv2.remap(plane, cv2.add(displacement, places), None, interpolation, borderMode=cv2.BORDER_REPLICATE)

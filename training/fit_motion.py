@@ -10,11 +10,14 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+import torch
 
 from lrae.codec import motion
 from lrae.codec.motion import MotionField
 from lrae.codec.motion_coding import symbols
 from lrae.codec.motion_tables import NEW, SHAPES, TOTAL, first_rows
+from lrae.codec.reconstruct import move
+from lrae.models.blocks import split
 
 Counts = dict[str, np.ndarray]
 DEAD_ZONE = 0.64  # rounding threshold, in steps
@@ -86,9 +89,15 @@ def fields_of(luma: Iterable[np.ndarray], step: float) -> Iterator[MotionField]:
             prediction = np.full_like(current, 128)
         else:
             field = motion.search(frame, reference, step)
-            prediction = motion.warp(reference, motion.dense(field))
+            prediction = _moved(reference, field)
             yield field
         reference = np.clip(prediction + _requantised(current - prediction, basis, step), 0, 255)
+
+
+def _moved(luma: np.ndarray, field: MotionField) -> np.ndarray:
+    """Luma alone, float32 [H, W] in grey levels, moved as the codec does."""
+    grey = np.zeros((len(luma) // 2, luma.shape[1]), np.float32)
+    return split(move(torch.from_numpy(np.concatenate((luma - 128, grey))), field))[0][0, 0].numpy() + 128
 
 
 def _requantised(residual: np.ndarray, basis: np.ndarray, step: float) -> np.ndarray:

@@ -55,6 +55,60 @@ def defined(plane: np.ndarray, field: MotionField, cell: int) -> np.ndarray:
     return own + row_weight[:, None] * (vertical - own) + column_weight * (horizontal - own)
 
 
+def sampled(plane, displacement, kernel):
+    """Separable interpolation with taps kernel(distance), the border repeated, in float64."""
+    (height, width), (y, x) = plane.shape, np.indices(plane.shape)
+    at_x, at_y = x + displacement[..., 0].astype(float), y + displacement[..., 1].astype(float)
+    x0, y0 = np.floor(at_x).astype(int), np.floor(at_y).astype(int)
+    result = np.zeros(plane.shape)
+    for dy in range(-1, 3):
+        for dx in range(-1, 3):
+            weight = kernel(np.abs(at_x - x0 - dx)) * kernel(np.abs(at_y - y0 - dy))
+            result += weight * plane[np.clip(y0 + dy, 0, height - 1), np.clip(x0 + dx, 0, width - 1)]
+    return result
+
+
+def linear(t):
+    return np.maximum(1 - t, 0)
+
+
+def cubic(t, a=-0.75):
+    near, far = ((a + 2) * t - (a + 3)) * t * t + 1, ((t - 5) * t + 8) * t * a - 4 * a
+    return np.where(t <= 1, near, np.where(t < 2, far, 0))
+
+
+@pytest.mark.parametrize("cell", [8, 4])
+def test_opencv_samples_as_defined(cell):
+    field, plane = field_of(32, 48, "cells"), planes_of(4 * cell, 6 * cell)[0]
+    displacement = motion_field.dense(field, cell)
+    expected = np.zeros(plane.shape)
+    vectors = displacement[cell // 2 :: cell, cell // 2 :: cell]
+    for y in range(0, plane.shape[0], cell // 4):  # quarter cells have uniform weights
+        for x in range(0, plane.shape[1], cell // 4):
+            row, column, inside_y, inside_x = y // cell, x // cell, y % cell, x % cell
+            above_or_below = np.clip(row + (1 if inside_y >= cell // 2 else -1), 0, 3)
+            beside = np.clip(column + (1 if inside_x >= cell // 2 else -1), 0, 5)
+            edge_y, edge_x = inside_y in (0, 3 * cell // 4), inside_x in (0, 3 * cell // 4)
+            v, h = 0.25 if edge_y else 0.125, 0.25 if edge_x else 0.125
+            here = slice(y, y + cell // 4), slice(x, x + cell // 4)
+            for weight, vector, kernel in (
+                (1 - v - h, vectors[row, column], cubic),
+                (v, vectors[above_or_below, column], linear),
+                (h, vectors[row, beside], linear),
+            ):
+                whole = np.broadcast_to(vector, (*plane.shape, 2))
+                expected[here] += weight * sampled(plane, whole, kernel)[here]
+    np.testing.assert_allclose(defined(plane, field, cell), expected, atol=1e-3)
+
+
+def test_displacements_lie_on_the_grid_that_opencv_resolves():
+    for cell in (8, 4):
+        displacement = motion_field.dense(field_of(64, 96, "cells"), cell)
+        assert displacement.dtype == np.float32
+        np.testing.assert_array_equal(displacement * 32, np.rint(displacement * 32))
+    np.testing.assert_array_equal(motion_field.chroma(motion_field.dense(field_of(64, 96, "cells"))), displacement)
+
+
 @pytest.mark.parametrize("kind", ["still", "pan", "leaves", "cells", "far"])
 @pytest.mark.parametrize("size", SIZES)
 def test_the_kernel_moves_as_defined(size, kind):
