@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from lrae.codec import motion_coding, motion_tables
 from lrae.codec.motion_coding import decode
 from lrae.codec.motion_field import LIMIT, MotionField
-from lrae.codec.motion_prediction import Leaves
 from lrae.codec.range_coder import RangeDecoder, RangeEncoder
 
 
@@ -21,11 +20,34 @@ def random_field(rng, rows, columns, spread, still):
             for x in range(0, columns, n):
                 if rng.random() < 0.5 and (size[y : y + n, x : x + n] >= level + 2).all():
                     size[y : y + n, x : x + n] = level + 3
-    leaves = Leaves(size)
-    vectors = rng.integers(-spread, spread + 1, (leaves.count, 2))
-    vectors[rng.random(leaves.count) < still] = 0
-    vectors[rng.random(leaves.count) < still] = vectors[0]
-    return MotionField(vectors[leaves.of_cell].astype(np.int16), size)
+    vectors = rng.integers(-spread, spread + 1, (rows, columns, 2))
+    vectors[rng.random((rows, columns)) < still] = 0
+    vectors[rng.random((rows, columns)) < still] = vectors[0, 0]
+    return MotionField(of_leaves(vectors, size).astype(np.int16), size)
+
+
+def of_leaves(cells, size):
+    """What the first cell of its leaf has, for every cell."""
+    y, x = np.indices(size.shape)
+    level = size.astype(int) - 3
+    return cells[y >> level << level, x >> level << level]
+
+
+def plain_prediction(vectors, known, y, x, side, anchor):
+    """What predict_leaf() says, in plain words."""
+    bottom, right = min(y + side, vectors.shape[0]), min(x + side, vectors.shape[1])
+    middle_y, middle_x = (y + bottom) // 2, (x + right) // 2
+    sides = [(middle_y, x - 1), (middle_y, right), (y - 1, middle_x), (bottom, middle_x)]
+    corners = [(y - 1, x - 1), (y - 1, right), (bottom, x - 1), (bottom, right)]
+    sides, corners = ([tuple(vectors[p].tolist()) for p in places if known[p]] for places in (sides, corners))
+    used, all_known = sides or corners, sides + corners
+    if not used:
+        return *anchor, *anchor, 0
+    median = tuple(sorted(values)[(len(used) - 1) // 2] for values in zip(*used, strict=True))
+    others = [vector for vector in all_known if vector != median]
+    spread = max(max(abs(a - b) for a, b in zip(vector, median, strict=True)) for vector in used)
+    agreement = 2 + (spread > 2) + (spread > 6) + (spread > 16) if others else 1
+    return *median, *(others or [median])[0], agreement
 
 
 def packed(field, after=()):
@@ -57,9 +79,9 @@ def test_what_follows_a_field_in_the_same_bytes_is_left_alone():
 def check(data, rows=14, columns=20):
     field = decode(RangeDecoder(data), 8 * rows, 8 * columns)
     assert np.abs(field.vectors).max() <= LIMIT
-    leaves = Leaves(field.size)
-    np.testing.assert_array_equal(field.size, leaves.level[leaves.of_cell] + 3)
-    np.testing.assert_array_equal(field.vectors, field.vectors[leaves.y, leaves.x][leaves.of_cell])
+    assert field.size.min() >= 3 and field.size.max() <= 6
+    np.testing.assert_array_equal(field.size, of_leaves(field.size, field.size))
+    np.testing.assert_array_equal(field.vectors, of_leaves(field.vectors, field.size))
 
 
 @given(st.binary(max_size=240))
@@ -78,6 +100,20 @@ def test_damaged_and_cut_bytes_give_a_valid_field(seed, place, flip, cut):
     else:
         data[place] ^= flip
     check(data)
+
+
+@given(st.integers(0, 2**32), st.sampled_from([1, 2, 4, 8]), st.sampled_from([1, 4, 30]))
+@settings(max_examples=200, deadline=None)
+def test_a_leaf_is_predicted_from_what_is_known_around_it(seed, side, spread):
+    rng = np.random.default_rng(seed)
+    vectors = rng.integers(-spread, spread + 1, (14, 20, 2)).astype(np.int16)
+    known = np.zeros((16, 22), np.uint8)
+    known[1:-1, 1:-1] = rng.random((14, 20)) < rng.random()
+    y, x = (int(rng.integers(0, length)) // side * side for length in (14, 20))
+    around = np.empty((8, 2), np.int64)
+    got = motion_coding.predict_leaf(vectors, known, y, x, side, 5, -7, around)
+    inside = {(i - 1, j - 1): bool(known[i, j]) for i, j in np.ndindex(16, 22)}
+    assert got == plain_prediction(vectors, inside, y, x, side, (5, -7))
 
 
 def test_the_predicted_length_is_the_length():
