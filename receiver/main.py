@@ -9,7 +9,7 @@ import ipaddress
 import math
 from typing import TYPE_CHECKING
 
-from lrae.cli import Parser, format_address, parse_address, run_main
+from lrae.cli import Parser, format_address, leave, parse_address, run_main
 from lrae.codec.wire.keys import NoKey, read_key
 from lrae.console import Display
 from lrae.errors import ConfigError
@@ -108,5 +108,6 @@ def _main(argv: list[str] | None) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Entry point of lrae-recv; returns the exit code."""
-    return run_main(_main, argv)
+    """Entry point of lrae-recv; returns the exit code. Without argv it is the whole process, and ends it."""
+    code = run_main(_main, argv)
+    return code if argv is not None else leave(code)

@@ -46,7 +46,7 @@ class Program:
         self._port = SessionPort(session, self._on_change)
         self._worker = ThreadPoolExecutor(1, "decoder")
         self._events: asyncio.Queue[Event | None] = asyncio.Queue()  # the session bounds what it hands out
-        self._stopping = False
+        self._stopped = asyncio.Event()  # by the user
         self._delays: list[float] = []
         self._first = self._last = 0.0
         self._line = "waiting for a sender"
@@ -59,7 +59,7 @@ class Program:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._show_status()), group.create_task(self._present())]
                 try:
-                    await self._loop.run_in_executor(self._worker, self._player.warm_up)
+                    await self._warm_up()
                     return await self._work()
                 finally:
                     for task in tasks:
@@ -71,7 +71,18 @@ class Program:
             try:
                 await self._presenter.close()
             finally:
-                self._worker.shutdown()
+                self._worker.shutdown(wait=not self._stopped.is_set(), cancel_futures=True)
+
+    async def _warm_up(self) -> None:
+        """Gets the codec ready, unless the user stops the program meanwhile. Raises ModelError."""
+        warm = self._loop.run_in_executor(self._worker, self._player.warm_up)
+        stop = self._loop.create_task(self._stopped.wait())
+        try:
+            await asyncio.wait((warm, stop), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stop.cancel()
+        if not self._stopped.is_set():
+            await warm
 
     async def _work(self) -> int:
         """Takes the session's events one after the other."""
@@ -79,6 +90,8 @@ class Program:
             match event:
                 case StreamStarted():
                     await self._prepare(event)
+                case FrameDue() if self._stopped.is_set():
+                    pass  # nobody looks any more
                 case FrameDue():
                     await self._decode(event)
                 case FramesMended():
@@ -90,7 +103,7 @@ class Program:
                     self._conclude(event)
                     if self._once:
                         await asyncio.sleep(LINGER if event.clean else 0)
-                        return 0 if event.clean or self._stopping else 1
+                        return 0 if event.clean or self._stopped.is_set() else 1
             self._port.pump()
         return 0
 
@@ -145,7 +158,7 @@ class Program:
             self._events.put_nowait(event)
 
     def _stop(self) -> None:
-        self._stopping = True
+        self._stopped.set()
         self._session.stop("the receiver was stopped", self._loop.time())
         self._port.pump()
         self._events.put_nowait(None)

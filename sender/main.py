@@ -10,7 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from lrae import codec
-from lrae.cli import Parser, format_address, parse_address, run_main
+from lrae.cli import Parser, format_address, leave, parse_address, run_main
 from lrae.codec.types import IMPUTE, LAYOUTS, MAX_PACKETS, Q_LEVELS
 from lrae.codec.wire import DATA_HEADER, Config, payload_room
 from lrae.codec.wire.keys import NoKey, read_key
@@ -164,5 +164,6 @@ def _main(argv: list[str] | None) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Entry point of lrae-send; returns the exit code."""
-    return run_main(_main, argv)
+    """Entry point of lrae-send; returns the exit code. Without argv it is the whole process, and ends it."""
+    code = run_main(_main, argv)
+    return code if argv is not None else leave(code)
