@@ -38,6 +38,14 @@ def test_every_program_that_docker_names_is_a_console_script():
     assert named <= set(SCRIPTS)
 
 
+def test_the_images_have_extras_that_exist_and_all_that_browsers_need():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for path in sorted((ROOT / "docker").glob("Dockerfile.*")):
+        named = re.search(r"pip install .*'\.\[([\w,]+)\]'", path.read_text())[1].split(",")
+        assert "web" in named
+        assert set(named) <= set(extras)
+
+
 def test_the_services_meet_on_a_loopback_of_their_own():
     assert list(services()) == ["receiver", "channel", "sender"]
     modes = [re.search(r'network_mode: "?([\w:]+)"?', block)[1] for block in services().values()]
