@@ -46,8 +46,9 @@ def add_residual(levels, groups, classes, points, step, basis, packed, activity)
         if busy:
             row, column = 2 * (n // columns), 2 * (n % columns)
             total = ZERO
-            for i in range(COEFFICIENTS):
-                total += abs(block[i])
+            for i in range(PACKED):
+                upper = abs(block[i]) + abs(block[i + PACKED])
+                total += upper + (abs(block[i + pair]) + abs(block[i + pair + PACKED]))
             activity[n] = total / np.float32(COEFFICIENTS)
             for y in range(2):
                 for x in range(2):
