@@ -13,7 +13,9 @@ from rich.table import Table
 
 from lrae.channel.config import LinkConfig
 from lrae.channel.rate import NS, Capacity, FixedRate
+from lrae.errors import ConfigError
 from lrae.experiments.congestion_links import DELAY_MS, Trial, made_up, recorded
+from lrae.experiments.congestion_oracle import frontier, oracle_table
 from lrae.experiments.congestion_sim import FPS, Flow, simulate
 from lrae.experiments.gcc import Gcc
 from lrae.experiments.pool import progress
@@ -28,6 +30,8 @@ QUANTUM = 1504  # bytes, to pour a link full
 RECOVERED, WINDOW, STEP = 0.8, 0.5, 0.05  # share of capacity, for WINDOW seconds, looked at every STEP
 SHARED = ((6000, (0.0, 0.0)), (6000, (0.0, 20.0)), (1500, (0.0, 0.0)), (1500, (0.0, 20.0)), (6000, (0.0, 10.0, 20.0)))
 SHARED_SECONDS = 120.0
+
+ORACLE_AGES = (0.04, -0.06)  # seconds: a report that is made and sent at once; 100 ms more than that
 
 CONTROLLERS: dict[str, Callable[[Trial], RateController]] = {
     "adaptive": lambda trial: AdaptiveRate(most=MOST),
@@ -58,11 +62,14 @@ def add_command(commands) -> None:
     sub = commands.add_parser("congestion", help="rate control over made-up and recorded links, in virtual time")
     sub.set_defaults(run=run, threads=None)
     sub.add_argument("--traces", type=Path, metavar="DIR", help="also recorded links: mahimahi/, fcc/, … below it")
+    sub.add_argument("--oracle", action="store_true", help="what is possible at all on the LTE recordings, instead")
     sub.add_argument("--json", type=Path, metavar="FILE", help="write the result here")
 
 
 def run(args: argparse.Namespace, console: Console) -> dict:
     """Measure, print."""
+    if args.oracle:
+        return foretell(args, console)
     trials, refused = made_up(), []
     if args.traces:
         more, refused = recorded(args.traces)
@@ -84,6 +91,16 @@ def run(args: argparse.Namespace, console: Console) -> dict:
     for line in refused:
         console.print(f"left out: {line}", highlight=False)
     return result
+
+
+def foretell(args: argparse.Namespace, console: Console) -> dict:
+    """What controllers reach that know the link. Raises ConfigError without recordings."""
+    trials = [trial for trial in recorded(args.traces)[0] if "LTE" in trial.name] if args.traces else []
+    if not trials:
+        raise ConfigError("--oracle needs recordings of LTE links: --traces DIR")
+    found = frontier(trials, ORACLE_AGES, score)
+    console.print(oracle_table(found))
+    return {"oracle": found}
 
 
 def score(trial: Trial, controller: RateController, seed: int = 0) -> Score:
