@@ -55,7 +55,7 @@ class _Codec:
     def __init__(self, model: Model, video: VideoFormat, device: str = "cpu", impute: str = "full"):
         self.format, self.model_hash = video, model.hash
         self._core = Reconstructor(model, video.width, video.height, torch.device(device), impute)
-        self._packer = Packer(model.tables, self._core.grid)
+        self._packer = Packer(model.tables, self._core.grid, self._core.loop_filter is not None)
 
     def initial_state(self) -> State:
         """Mid-grey; the next frame must be intra to look like anything."""
@@ -120,11 +120,11 @@ class LraeEncoder(_Codec):
             coded = replace(coded, spare=more)
         times.append(perf_counter())
 
+        coded, after = core.finish(state, coded, prediction, number, self._planes(frame))
+        times.append(perf_counter())
         side, header, texts = self._packetise(coded, packets, number, hints, reference)
         times.append(perf_counter())
-        after = core.finish(state, coded, prediction, number)
-        times.append(perf_counter())
-        stages = ("motion", "context", "quantise", "entropy", "synthesis")
+        stages = ("motion", "context", "quantise", "synthesis", "entropy")
         timing = {name: b - a for name, (a, b) in zip(stages, pairwise(times), strict=True)}
         return EncodedFrame(header, texts, side, coded, timing), after
 

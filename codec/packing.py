@@ -14,8 +14,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from lrae.codec import class_map, intra_base, motion_coding, payload, spare
+from lrae.codec import class_map, filter_map, intra_base, motion_coding, payload, spare
 from lrae.codec.entropy import CURVES, LevelCoder, best_curve, packet_lattice
+from lrae.codec.loop_filter import AREA
 from lrae.codec.motion_field import CELL, MotionField
 from lrae.codec.packet_count import packet_count, position_bits
 from lrae.codec.range_coder import RangeDecoder, RangeEncoder
@@ -32,10 +33,11 @@ _FLAGS = np.array([0, 0x8000, 0x10000], np.int32)
 
 
 class Packer:
-    """Packets of pictures of grid (rows, columns) positions. tables: {"inter"|"intra": ClassTables}."""
+    """Packets of pictures of grid (rows, columns) positions. tables: {"inter"|"intra": ClassTables}; filters: whether
+    the model has loop filters."""
 
-    def __init__(self, tables: dict[str, ClassTables], grid: tuple[int, int]):
-        self.tables, self.grid = tables, grid
+    def __init__(self, tables: dict[str, ClassTables], grid: tuple[int, int], filters: bool = False):
+        self.tables, self.grid, self.filters = tables, grid, filters
         self._levels = {kind: LevelCoder(tables[kind]) for kind in KINDS}
 
     def encode(self, coded: CodedFrame, packets: int, hints: EncodeHints) -> tuple[tuple[bytes, ...], int]:
@@ -141,7 +143,7 @@ class Packer:
     # one region: side information and levels
 
     def _side(self, part: CodedFrame, coder: RangeEncoder) -> None:
-        """Append classes and motion or base."""
+        """Append classes, and motion and loop filters or base."""
         tables = self.tables[KINDS[part.intra]]
         rows = part.base.shape[1] if part.intra else part.motion.size.shape[0] // CELLS
         class_map.encode(part.classes.reshape(rows, -1), tables, coder)
@@ -149,6 +151,8 @@ class Packer:
             intra_base.encode(part.base, tables, coder)
         else:
             motion_coding.encode(part.motion, coder)
+            if self.filters:
+                filter_map.encode(part.filters[::AREA, ::AREA], coder)
 
     def _read_side(self, header: FrameHeader, grid: tuple[int, int], coder: RangeDecoder, intra: bool) -> CodedFrame:
         """The inverse of _side."""
@@ -156,7 +160,11 @@ class Packer:
         part = CodedFrame(intra, header.q, class_map.decode(*grid, tables, coder).reshape(-1))
         if intra:
             return replace(part, base=intra_base.decode(*grid, tables, coder))
-        return replace(part, motion=motion_coding.decode(coder, *(side * BLOCK for side in grid)))
+        part = replace(part, motion=motion_coding.decode(coder, *(side * BLOCK for side in grid)))
+        if self.filters:
+            choices = filter_map.decode(*(-(-side // AREA) for side in grid), coder)
+            part = replace(part, filters=choices.repeat(AREA, 0).repeat(AREA, 1)[: grid[0], : grid[1]])
+        return part
 
     # tiles
 
@@ -218,6 +226,7 @@ class Packer:
             np.zeros((rows * columns, CHANNELS), np.int16),
             motion,
             base,
+            filters=np.zeros(self.grid, np.uint8) if self.filters and not header.intra else None,
             missing=np.ones(self.grid, np.float32),
         )
 
@@ -257,7 +266,8 @@ def _cut(coded: CodedFrame, where: Region, grid: tuple[int, int]) -> CodedFrame:
         base = np.stack([where.take(plane) for plane in coded.base])
     classes = where.take(coded.classes.reshape(grid)).reshape(-1)
     levels = where.take(coded.levels.reshape(*grid, CHANNELS)).reshape(-1, CHANNELS)
-    return CodedFrame(coded.intra, coded.q, classes, levels, motion, base)
+    filters = None if coded.filters is None else where.take(coded.filters)
+    return CodedFrame(coded.intra, coded.q, classes, levels, motion, base, filters=filters)
 
 
 def _paste(frame: CodedFrame, where: Region, part: CodedFrame, grid: tuple[int, int]) -> None:
@@ -265,6 +275,8 @@ def _paste(frame: CodedFrame, where: Region, part: CodedFrame, grid: tuple[int, 
     where.put(frame.classes.reshape(grid), part.classes.reshape(where.grid))
     where.put(frame.levels.reshape(*grid, CHANNELS), part.levels.reshape(*where.grid, CHANNELS))
     where.put(frame.missing, 0)
+    if frame.filters is not None and part.filters is not None:
+        where.put(frame.filters, part.filters)
     if frame.motion is not None:
         where.put(frame.motion.vectors, part.motion.vectors, CELLS)
         where.put(frame.motion.size, part.motion.size, CELLS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -83,14 +84,14 @@ class Reconstructor:
     def after(self, state: State, coded: CodedFrame, number: int) -> State:
         """The state after a frame of which anything may be missing."""
         if coded.missing is None:
-            return self.finish(state, coded, self.predict(state, coded), number)
+            return self.finish(state, coded, self.predict(state, coded), number)[1]
         coded = conceal.fill(coded, state, self.impute)
         prediction = self.predict(state, coded)
         # where nothing arrived, no neighbour tells how things move, and the network chooses worse than the last motion
         partly = not coded.intra and coded.unmoved is not None and coded.unmoved.any() and not coded.unmoved.all()
         if self.imputer is not None and partly:
             prediction = self.blend(coded, state, prediction[0]), *prediction[1:]
-        return self.finish(state, coded, prediction, number)
+        return self.finish(state, coded, prediction, number)[1]
 
     def blend(self, coded: CodedFrame, state: State, moved: torch.Tensor) -> torch.Tensor:
         """The prediction `moved`, fp32 [1,96,h,w], with the imputer's choice where no motion arrived; on the CPU in
@@ -172,9 +173,11 @@ class Reconstructor:
         )
         return activity
 
-    def finish(self, state: State, coded: CodedFrame, prediction: tuple, number: int) -> State:
-        """Synthesis: the state after the frame. state: before it; prediction: what predict() gave, which becomes the
-        picture, in place."""
+    def finish(
+        self, state: State, coded: CodedFrame, prediction: tuple, number: int, source: list[np.ndarray] | None = None
+    ) -> tuple[CodedFrame, State]:
+        """Synthesis: the frame, and the state after it. state: before it; prediction: what predict() gave, which
+        becomes the picture, in place; source: the planes coded, uint8, if loop filters are still to be chosen."""
         if self.idle and not coded.intra and self.device.type == "cpu":
             packed, memory = prediction
             cells = _cells(packed)
@@ -194,20 +197,24 @@ class Reconstructor:
         if coded.intra and coded.missing is not None:
             packed = conceal.keep(packed, coded, state)
         packed, picture, luma = shown(packed)
-        if self.loop_filter is not None and not coded.intra:
-            packed, picture, luma = self.filtered(picture, coded)
+        if self.loop_filter is not None and not coded.intra and (source is not None or coded.filters is not None):
+            coded, packed, picture, luma = self.filtered(picture, coded, source)
         recall = self.recall(state, coded, activity)
-        return State(packed, memory, picture, luma, coded.motion, number, coded.q, recall)
+        return coded, State(packed, memory, picture, luma, coded.motion, number, coded.q, recall)
 
-    def filtered(self, picture: torch.Tensor, coded: CodedFrame) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
-        """A picture as State has it through the loop filter: packed, the same, its luma. On the CPU."""
+    def filtered(self, picture: torch.Tensor, coded: CodedFrame, source: list[np.ndarray] | None) -> tuple:
+        """A picture as State has it through the loop filters: (the frame with filters, packed, picture, luma). On the
+        CPU."""
         planes = picture.cpu().numpy()
-        luma, chroma = planes[: self.height], planes[self.height :]
-        y, u, v = self.loop_filter((luma, chroma[:, ::2], chroma[:, 1::2]), coded)
-        planes = np.empty_like(planes)
-        planes[: self.height], planes[self.height :, ::2], planes[self.height :, 1::2] = y, u, v
-        packed = join(*(torch.from_numpy(plane)[None, None] for plane in (y, u, v)))
-        return packed.to(self.device), torch.from_numpy(planes).to(self.device), (y + 128.5).astype(np.uint8)
+        planes = planes[: self.height], planes[self.height :, ::2], planes[self.height :, 1::2]
+        if source is None:
+            done = self.loop_filter(planes, coded)
+        else:
+            filters, done = self.loop_filter.choose(planes, coded, source)
+            coded = replace(coded, filters=filters)
+        packed = join(*(torch.from_numpy(plane)[None, None] for plane in done)).to(self.device)
+        picture = np.concatenate((done[0], np.stack(done[1:], -1).reshape(self.height // 2, -1)))
+        return coded, packed, torch.from_numpy(picture).to(self.device), (done[0] + 128.5).astype(np.uint8)
 
     def recall(self, state: State, coded: CodedFrame, activity: torch.Tensor) -> Recall | None:
         """The imputer's memory after a frame; intra frames clear it. activity: mean magnitude of the residual at each
@@ -284,7 +291,7 @@ def _packed(cells: np.ndarray) -> torch.Tensor:
 
 
 def warp_torch(planes: torch.Tensor, field: torch.Tensor, cell: int) -> torch.Tensor:
-    """motion_field.warp for planes [B,C,H,W] and displacements [B,H,W,2] constant in cells of `cell` pixels."""
+    """The same for planes [B,C,H,W] and displacements [B,H,W,2] constant in cells of `cell` pixels."""
     sides = [motion_field.overlap(side, cell) for side in planes.shape[-2:]]
     (rows, row_weight), (columns, column_weight) = [
         (torch.from_numpy(other).to(field.device), torch.from_numpy(weight).to(field.device)) for other, weight in sides

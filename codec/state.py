@@ -43,6 +43,7 @@ class CodedFrame:
     classes: uint8 [rows·columns]; levels: int16 [rows·columns, CHANNELS], zero where not received.
     motion: inter frames only. base: intra frames only, int16 [3, rows, columns] (codec/intra_base.py).
     patches: tiles of an inter frame that are coded without prediction, each an intra CodedFrame of its own.
+    filters: uint8 [rows, columns], the loop filter of each position (0: none); None: no filter anywhere.
     spare: motion to fall back on, which travels beside another region (codec/spare.py).
     missing: float32 [rows, columns], the share of each position's levels that did not arrive, 1 where class and
         base did not arrive either; None: all arrived. unmoved: bool [2·rows, 2·columns], where no motion arrived.
@@ -55,6 +56,7 @@ class CodedFrame:
     motion: MotionField | None = None
     base: np.ndarray | None = None
     patches: tuple[tuple[Rectangle, CodedFrame], ...] = ()
+    filters: np.ndarray | None = None
     spare: Spare | None = None
     missing: np.ndarray | None = None
     unmoved: np.ndarray | None = None
