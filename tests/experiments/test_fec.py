@@ -25,6 +25,11 @@ def test_fec_measures_the_four_speeds_and_every_scheme(tmp_path, monkeypatch, ca
     assert all(rate > 0 for rate in result["mb_per_s"].values())
     assert set(result["runs"]) == {"independent 20%", "call"} and result["skipped"] == ["notes.txt"]
     assert set(result["runs"]["call"]["schemes"]) == set(fec_loss.SCHEMES)
+    behind = [
+        row["policy"]["cost_db"] - min(entry["cost_db"] for name, entry in row.items() if name != "policy")
+        for row in (run["schemes"] for run in result["runs"].values())
+    ]
+    assert result["regret_db"] == pytest.approx(sum(behind) / len(behind))
     assert "block" in capsys.readouterr().out
 
 
