@@ -101,7 +101,7 @@ class LraeEncoder(_Codec):
         core, times = self._core, [perf_counter()]
         intra = hints.intra
         rate = frame_q(q, number, intra) if intra or not hints.even else q
-        blocks, coded, prediction = self.analyse(state, frame, rate, intra, times, hints.fast)
+        blocks, coded, prediction = self.analyse(state, frame, rate, intra, times)
         if not intra and state.motion is not None and energy(blocks, rate) > CUT_ENERGY:
             finer = frame_q(q, number, True)
             alone = self.analyse(state, frame, finer, True)
@@ -129,7 +129,7 @@ class LraeEncoder(_Codec):
         return EncodedFrame(header, texts, side, coded, timing), after
 
     def analyse(
-        self, state: State, frame: Frame, q: int, intra: bool, times: list[float] | None = None, fast: bool = False
+        self, state: State, frame: Frame, q: int, intra: bool, times: list[float] | None = None
     ):
         """Prediction: (to_corners [N,384] of what is left to code in steps, CodedFrame without levels, predict())."""
         core, times = self._core, [] if times is None else times
@@ -137,8 +137,7 @@ class LraeEncoder(_Codec):
         if intra:
             coded = CodedFrame(True, q, base=intra_base.quantise(*planes, q))
         else:
-            effort = motion.FAST if fast else None
-            coded = CodedFrame(False, q, motion=motion.search(planes[0], state.luma, step_of(q), effort))
+            coded = CodedFrame(False, q, motion=motion.search(planes[0], state.luma, step_of(q)))
         times.append(perf_counter())
         prediction = core.predict(state, coded)
         times.append(perf_counter())

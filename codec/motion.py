@@ -34,7 +34,7 @@ class Effort:
 
 FAST = Effort(finest=1)  # three quarters of the time, 1 % more bits
 GOOD = Effort(finest=0)
-LARGE = 200_000  # pixels: larger pictures are searched with FAST, to keep up
+LARGE = 400_000  # pixels: larger pictures are searched with FAST, to keep up
 
 
 class Distortion:

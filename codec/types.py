@@ -73,7 +73,6 @@ class EncodeHints:
     refresh: frozenset[int] = frozenset()  # tiles (raster order) to code without prediction (layout tiles only)
     least: int = 2  # K at least, where it is not given: then a loss does not take a whole frame
     even: bool = False  # no frame finer for the sake of the next ones: bursts cost delay and parity
-    fast: bool = False  # a quicker encoder, at a few per cent more bits
 
 
 @dataclass(frozen=True, eq=False)

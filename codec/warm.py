@@ -41,14 +41,12 @@ def _exercise(model: Model) -> None:
     first, before = encoder.encode(encoder.initial_state(), _picture(0), 0, 40, replace(hints, intra=True, packets=0))
     _, shown = decoder.decode(decoder.initial_state(), first.header, dict(enumerate(first.payloads)))
     for layout in range(len(LAYOUTS)):
-        for fast in (False, True) if layout == TILES else (False,):
-            refresh = frozenset({1}) if layout == TILES else frozenset()
-            wanted = replace(hints, layout=layout, refresh=refresh, fast=fast)
-            encoded, after = encoder.encode(before, _picture(1), 1, 40, wanted)
-            encoder.worth(encoded, before, after)
-            encoder.state_after(before, encoded, frozenset({0}))
-            for got in ((0, 1), (0,), (1,), ()):
-                decoder.decode(shown, encoded.header, {index: encoded.payloads[index] for index in got})
+        wanted = replace(hints, layout=layout, refresh=frozenset({1}) if layout == TILES else frozenset())
+        encoded, after = encoder.encode(before, _picture(1), 1, 40, wanted)
+        encoder.worth(encoded, before, after)
+        encoder.state_after(before, encoded, frozenset({0}))
+        for got in ((0, 1), (0,), (1,), ()):
+            decoder.decode(shown, encoded.header, {index: encoded.payloads[index] for index in got})
     decoder.decode(shown, None, {})
 
 

@@ -39,7 +39,6 @@ COARSEST_BUSY = 30  # computing time alone makes it no coarser: below, coarser f
 SPREAD = 0.15  # share of packets lost from which a frame of several payloads takes at least two datagrams
 MISSING_FIRST, MISSING_WEIGHT = 0.05, 0.03  # share of payloads that are not recovered: at first; of a frame in the mean
 NO_LOSS = 1e-3  # of these: too few for spare motion
-FAST_ABOVE = 2e6  # pixels a second of a stream with a bitrate: there encoding is to take no longer than it must
 MAX_QUEUE = 0.25  # seconds that packets may wait to leave; beyond that a frame is skipped
 
 
@@ -75,7 +74,6 @@ class FrameEncoder:
         low, high = HISTORY_FRAMES
         self.skipped = self.replayed = self.cut = 0
         self._encoder = encoder
-        self._fast = pixels * encoder.format.fps > FAST_ABOVE
         self._q = q
         self._packets, self._layout = packets, layout
         self.reference = ReferenceTracker(encoder.initial_state(), int(min(high, max(low, HISTORY_PIXELS / pixels))))
@@ -191,8 +189,8 @@ class FrameEncoder:
             copies = side_copies(loss, intra)
             refresh = frozenset() if intra or self._refresher is None else self._refresher.choose(frame.y, step_of(q))
             missing, live = self._missing * (self._missing > NO_LOSS), isinstance(self._q, RateControl)
-            least, layout, fast = self._least(loss), self._layout, live and self._fast
-            hints = EncodeHints(intra, self._packets, layout, copies, room, missing, repair, refresh, least, live, fast)
+            least, layout = self._least(loss), self._layout
+            hints = EncodeHints(intra, self._packets, layout, copies, room, missing, repair, refresh, least, live)
             encoded, after = self._encoder.encode(state, frame, self._number, q, hints, tracker.number)
             if max(map(len, encoded.payloads)) <= room:
                 return self._bundle(encoded, loss), after, q

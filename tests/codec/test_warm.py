@@ -38,7 +38,7 @@ def live(size: str) -> None:
             plane.flags.writeable = False
         for layout in range(len(LAYOUTS)):
             refresh = frozenset({0}) if number == 2 else frozenset()
-            hints = EncodeHints(number == 0, 2, layout, max_payload=9000, loss=0.2, refresh=refresh, fast=number == 3)
+            hints = EncodeHints(number == 0, 2, layout, max_payload=9000, loss=0.2, refresh=refresh)
             encoded, after = encoder.encode(state, frame, number, 40, hints)
             encoder.worth(encoded, state, after)
             received = {index: encoded.payloads[index] for index in range(1 + number % 2)}
