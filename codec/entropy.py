@@ -1,4 +1,5 @@
-"""Coding of levels: each under the table that the class of its position gives to its channel, nothing learned runs.
+"""Coding of levels: each under the table that the class of its position gives to its channel, or one a little busier
+or stiller where the channels before it were; nothing learned runs.
 
 Damaged input decodes to other levels in range, so every packet carries a checksum on the wire.
 """
@@ -12,9 +13,25 @@ import numpy as np
 from lrae.codec.jit import inline, kernel
 from lrae.codec.range_coder import RangeDecoder, RangeEncoder, get_uniform, look, put, put_uniform, take
 from lrae.codec.types import INTERLEAVED, PROGRESSIVE
-from lrae.models.tables import CHANNELS, ESCAPE, ESCAPE_LENGTHS, LEVELS, ClassTables
+from lrae.models.tables import (
+    CHANNELS,
+    ESCAPE,
+    ESCAPE_LENGTHS,
+    FREQUENCY_BITS,
+    LEVELS,
+    STEPS,
+    SYMBOLS,
+    ClassTables,
+    table_steps,
+)
 
 CURVES = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0)  # powers: the coarser a frame, the more of it is in few channels
+
+
+# A position that is busier, or stiller, than its class says gets tables of other probabilities of zero: the means of
+# |level| (LARGE at most) as seen and as its tables expect them, both fading, in units of 1/ONE, are compared.
+ONE, LARGE, FADE = 256, 2, 4
+EVEN = 128  # added to both, as long as little has been seen
 
 
 class LevelCoder:
@@ -23,7 +40,11 @@ class LevelCoder:
     def __init__(self, tables: ClassTables):
         self.tables = tables
         sent = tables.rows != tables.never
-        self._lengths = tables.level_bits()
+        self._lengths, self._steps = tables.level_bits(), table_steps()
+        if len(self._steps) != len(tables.frequencies):
+            raise ValueError("level tables do not fit this version")
+        mean = tables.frequencies.astype(np.int64) @ np.minimum(np.abs(np.arange(SYMBOLS) - LEVELS), LARGE)
+        self._mean = mean * ONE >> FREQUENCY_BITS
         self._count = sent.sum(1)
         self._channels = np.argsort(~sent, axis=1, kind="stable").astype(np.int16)  # those that are sent first
 
@@ -49,7 +70,7 @@ class LevelCoder:
         return levels
 
     def bits(self, levels: np.ndarray, classes: np.ndarray) -> np.ndarray:
-        """Code lengths float32 [N] of the levels of each position."""
+        """Code lengths float32 [N] of the levels of each position under the tables of their classes."""
         total = np.zeros(len(classes), np.float32)
         _bits(levels, classes, self.tables.rows, self._count, self._channels, self._lengths, total)
         return total
@@ -57,27 +78,41 @@ class LevelCoder:
     def _fixed(self, lattice: np.ndarray | None, count: int) -> tuple[np.ndarray, ...]:
         if lattice is None:
             lattice = packet_lattice(count, 1, 1, INTERLEAVED)
-        return self.tables.rows, self._count, self._channels, self.tables.level_sums, lattice
+        fixed = self.tables.rows, self._count, self._channels, self._mean, self._steps, self.tables.level_sums
+        return *fixed, lattice
+
+
+@inline
+def _step(seen, expected):
+    """Which of STEPS a position is at, as an index."""
+    return min(max((4 * (seen + EVEN) // (expected + EVEN) - 3) >> 1, STEPS[0]), STEPS[-1]) - STEPS[0]
 
 
 @kernel
-def _encode(state, data, levels, classes, rows, count, channels, table, lattice, packet):
+def _encode(state, data, levels, classes, rows, count, channels, mean, steps, table, lattice, packet):
     for position in range(len(classes)):
-        own = classes[position]
+        own, seen, expected = classes[position], 0, 0
         for index in range(count[own]):
             channel = channels[own, index]
             if lattice[position, channel] == packet:
-                put_level(state, data, table[rows[own, channel]], np.int64(levels[position, channel]))
+                row, level = rows[own, channel], np.int64(levels[position, channel])
+                put_level(state, data, table[steps[row, _step(seen, expected)]], level)
+                seen += min(abs(level), LARGE) * ONE - (seen >> FADE)
+                expected += mean[row] - (expected >> FADE)
 
 
 @kernel
-def _decode(state, data, levels, classes, rows, count, channels, table, lattice, packet):
+def _decode(state, data, levels, classes, rows, count, channels, mean, steps, table, lattice, packet):
     for position in range(len(classes)):
-        own = classes[position]
+        own, seen, expected = classes[position], 0, 0
         for index in range(count[own]):
             channel = channels[own, index]
             if lattice[position, channel] == packet:
-                levels[position, channel] = get_level(state, data, table[rows[own, channel]])
+                row = rows[own, channel]
+                level = get_level(state, data, table[steps[row, _step(seen, expected)]])
+                levels[position, channel] = level
+                seen += min(abs(level), LARGE) * ONE - (seen >> FADE)
+                expected += mean[row] - (expected >> FADE)
 
 
 @kernel

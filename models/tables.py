@@ -28,12 +28,23 @@ P_ZERO = (.9985, .996, .99, .98, .965, .94, .91, .87, .82, .76, .69, .61, .52, .
 DECAY = (.04, .15, .3, .45, .6, .72, .82, .9, .95, .98)
 
 
+STEPS = -1, 0, 1, 2, 3, 4  # how many probabilities of zero further the table lies that is used instead of a class's own
+PAIRS = tuple((p, d) for p in P_ZERO for d in DECAY if not (p > .9 and d > .7) and not (p < .4 and d < .25))
+
+
+def table_steps() -> np.ndarray:
+    """For each table and each of STEPS, the table of the same decay that lies so much further (the last one where
+    there is none): int16 [T, steps]."""
+    decays = [[k for k, pair in enumerate(PAIRS) if pair[1] == own] for _, own in PAIRS]
+    found = [[row[min(max(row.index(k) + step, 0), len(row) - 1)] for step in STEPS] for k, row in enumerate(decays)]
+    return np.array(found, np.int16)
+
+
 def table_grid() -> np.ndarray:
     """Integer frequencies int32 [T, SYMBOLS] of every (probability of zero, decay of the levels) worth having."""
-    pairs = [(p, d) for p in P_ZERO for d in DECAY if not (p > .9 and d > .7) and not (p < .4 and d < .25)]
     levels = np.abs(np.arange(-LEVELS, LEVELS + 1))
     rows = []
-    for p, d in pairs:
+    for p, d in PAIRS:
         mass = np.where(levels == 0, p, (1 - p) / 2 * (1 - d) * d ** (levels - 1.0))
         mass = np.append(mass, (1 - p) * d**LEVELS)
         rows.append(to_frequencies(mass))

@@ -12,7 +12,7 @@ from lrae.codec.entropy import LevelCoder, packet_lattice
 from lrae.codec.range_coder import RangeDecoder, RangeEncoder, new_tape
 from lrae.codec.types import INTERLEAVED
 from lrae.models.store import load_model
-from lrae.models.tables import CHANNELS, CLASSES, LEVELS, MAX_LEVEL
+from lrae.models.tables import CHANNELS, CLASSES, LEVELS, MAX_LEVEL, STEPS, table_steps
 
 TABLES = load_model("m").tables
 SEEDS = st.integers(0, 2**32)
@@ -44,7 +44,7 @@ def test_levels_come_back_from_the_packets_they_were_dealt_to(seed, kind, packet
     np.testing.assert_array_equal(total, levels)
 
 
-def test_levels_take_as_many_bits_as_the_tables_say():
+def test_levels_that_are_as_busy_as_their_classes_take_about_as_many_bits_as_the_tables_say():
     rng, tables = np.random.default_rng(3), TABLES["inter"]
     classes = rng.integers(0, CLASSES, 600).astype(np.uint8)
     rows = np.append(tables.frequencies, np.zeros((1, tables.frequencies.shape[1]), int), 0)[tables.rows[classes]]
@@ -54,7 +54,24 @@ def test_levels_take_as_many_bits_as_the_tables_say():
     bits = tables.level_bits()[tables.rows[classes], np.abs(levels)].sum(dtype=np.float64)
     encoder = RangeEncoder()
     LevelCoder(tables).encode(levels, classes, encoder)
-    assert bits <= 8 * len(encoder.finish()) + 8 < 1.002 * bits + 16
+    assert abs(8 * len(encoder.finish()) - bits) < 0.01 * bits
+
+
+@pytest.mark.parametrize("loud", [1, 3])
+def test_levels_that_are_busier_than_their_classes_take_fewer_bits_than_the_tables_say(loud):
+    rng, tables = np.random.default_rng(3), TABLES["inter"]
+    classes = rng.integers(0, CLASSES, 100).astype(np.uint8)
+    levels = rng.integers(-loud, loud + 1, (100, CHANNELS)) * (tables.rows[classes] != tables.never)
+    coder, encoder = LevelCoder(tables), RangeEncoder()
+    coder.encode(levels.astype(np.int16), classes, encoder)
+    assert 8 * len(encoder.finish()) < 0.9 * coder.bits(levels.astype(np.int16), classes).sum()
+
+
+def test_tables_have_their_busier_ones_at_hand():
+    tables, steps = TABLES["inter"], table_steps()
+    zero = tables.frequencies[:, LEVELS]
+    assert (steps[:, STEPS.index(0)] == np.arange(len(zero))).all()
+    assert (np.diff(zero[steps]) <= 0).all() and (zero[steps[:, 0]] > zero).mean() > 0.8
 
 
 @given(SEEDS, SIDES, SIDES, st.sampled_from(["inter", "intra"]))
