@@ -40,8 +40,8 @@ def _exercise(model: Model) -> None:
     hints = EncodeHints(packets=2, loss=0.3, max_payload=4096, repair=4)
     first, before = encoder.encode(encoder.initial_state(), _picture(0), 0, 40, replace(hints, intra=True, packets=0))
     _, shown = decoder.decode(decoder.initial_state(), first.header, dict(enumerate(first.payloads)))
-    for layout in range(len(LAYOUTS)):
-        wanted = replace(hints, layout=layout, refresh=frozenset({1}) if layout == TILES else frozenset())
+    for layout, loss in (*((layout, hints.loss) for layout in range(len(LAYOUTS))), (TILES, 0.0)):
+        wanted = replace(hints, layout=layout, loss=loss, refresh=frozenset({1}) if layout == TILES else frozenset())
         encoded, after = encoder.encode(before, _picture(1), 1, 40, wanted)
         encoder.worth(encoded, before, after)
         encoder.state_after(before, encoded, frozenset({0}))
