@@ -9,10 +9,7 @@ import numpy as np
 
 from lrae.codec.jit import kernel
 from lrae.codec.range_coder import READING, RangeDecoder, RangeEncoder, code, new_tape
-from lrae.models.tables import ClassTables
-
-BUCKETS = 7  # rank 1…6 of a neighbour; 0: outside the frame
-CONTEXTS = 2 * BUCKETS**3
+from lrae.models.tables import BUCKETS, ClassTables
 
 
 def contexts(classes: np.ndarray, rank: np.ndarray) -> np.ndarray:

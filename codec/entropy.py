@@ -41,8 +41,6 @@ class LevelCoder:
         self.tables = tables
         sent = tables.rows != tables.never
         self._lengths, self._steps = tables.level_bits(), table_steps()
-        if len(self._steps) != len(tables.frequencies):
-            raise ValueError("level tables do not fit this version")
         mean = tables.frequencies.astype(np.int64) @ np.minimum(np.abs(np.arange(SYMBOLS) - LEVELS), LARGE)
         self._mean = mean * ONE >> FREQUENCY_BITS
         self._count = sent.sum(1)

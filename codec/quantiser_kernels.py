@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from lrae.codec.class_map import BUCKETS
 from lrae.codec.jit import inline, kernel
-from lrae.models.tables import CLASSES, LEVELS, MAX_LEVEL, TRANSFORMS
+from lrae.models.tables import BUCKETS, CLASSES, LEVELS, MAX_LEVEL, TRANSFORMS
 
 BINS_PER_STEP = 8
 BINS = BINS_PER_STEP * 2 * LEVELS

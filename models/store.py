@@ -17,7 +17,18 @@ from safetensors.torch import save_file
 from lrae.errors import ModelError
 from lrae.models.blocks import COEFFICIENTS
 from lrae.models.network import LraeNetwork, NetworkConfig
-from lrae.models.tables import CHANNELS, CLASSES, FREQUENCY_BITS, MAP_SETS, SYMBOLS, TRANSFORMS, ClassTables
+from lrae.models.tables import (
+    BUCKETS,
+    CHANNELS,
+    CLASSES,
+    CONTEXTS,
+    FREQUENCY_BITS,
+    MAP_SETS,
+    PAIRS,
+    SYMBOLS,
+    TRANSFORMS,
+    ClassTables,
+)
 
 FORMAT = "lrae-1"
 KINDS = ("inter", "intra")
@@ -113,20 +124,21 @@ def _tables(tensors: dict[str, torch.Tensor], kind: str) -> ClassTables:
 def _check(linear: torch.Tensor, tables: ClassTables) -> None:
     """Sizes and ranges that the codec relies on. ValueError."""
     shapes = (linear.shape, tables.rows.shape, tables.rank.shape, tables.shift.shape, tables.map_frequencies.shape)
-    count, contexts = len(tables.frequencies), tables.map_frequencies.shape[1]
     if shapes != (
         (TRANSFORMS, COEFFICIENTS, CHANNELS),
         (CLASSES, CHANNELS),
         (CLASSES,),
-        (count, 2),
-        (MAP_SETS, contexts, CLASSES),
+        (len(PAIRS), 2),
+        (MAP_SETS, CONTEXTS, CLASSES),
     ):
         raise ValueError("transforms or tables of other sizes than this version's")
     for frequencies in (tables.frequencies, tables.map_frequencies):
         if frequencies.min() < 1 or (frequencies.sum(-1) != 1 << FREQUENCY_BITS).any():
             raise ValueError("tables that no range coder can use")
-    if tables.frequencies.shape[1] != SYMBOLS or tables.rows.max() > tables.never:
-        raise ValueError("class rows that name no table")
+    if tables.frequencies.shape != (len(PAIRS), SYMBOLS):
+        raise ValueError("level tables of another version")
+    if tables.rows.max() > tables.never or tables.rank.max() >= BUCKETS:
+        raise ValueError("classes that name no table or no rank")
 
 
 def _hash(tensors: dict[str, torch.Tensor]) -> str:

@@ -15,7 +15,7 @@ import torch
 from rich.progress import Progress
 from scipy.fft import dct
 
-from lrae.codec.class_map import BUCKETS, CONTEXTS, contexts
+from lrae.codec.class_map import contexts
 from lrae.codec.lrae import LraeEncoder
 from lrae.codec.quantiser import Quantiser, whole
 from lrae.codec.types import EncodeHints, VideoFormat
@@ -23,8 +23,10 @@ from lrae.models.blocks import CHROMA_GAIN, COEFFICIENTS, CORNERS, from_blocks, 
 from lrae.models.network import LraeNetwork, NetworkConfig
 from lrae.models.store import KINDS, Model
 from lrae.models.tables import (
+    BUCKETS,
     CHANNELS,
     CLASSES,
+    CONTEXTS,
     ESCAPE,
     LEVELS,
     MAP_SETS,

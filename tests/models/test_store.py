@@ -12,7 +12,16 @@ from safetensors.torch import load_file, save_file
 from lrae.errors import ModelError
 from lrae.models.network import LraeNetwork, NetworkConfig
 from lrae.models.store import FORMAT, KINDS, Model, load_model
-from lrae.models.tables import CHANNELS, CLASSES, MAP_SETS, TRANSFORMS, ClassTables, table_grid, to_frequencies
+from lrae.models.tables import (
+    CHANNELS,
+    CLASSES,
+    CONTEXTS,
+    MAP_SETS,
+    TRANSFORMS,
+    ClassTables,
+    table_grid,
+    to_frequencies,
+)
 
 SMALL = NetworkConfig(width=8, context_blocks=1, synthesis_blocks=1, intra_blocks=1, memory=4)
 
@@ -22,7 +31,8 @@ def model():
     torch.manual_seed(0)
     rng, frequencies = np.random.default_rng(0), table_grid()
     rows = rng.integers(0, len(frequencies) + 1, (CLASSES, CHANNELS)).astype(np.uint8)
-    maps, shift = to_frequencies(rng.random((MAP_SETS, 5, CLASSES))), rng.random((len(frequencies), 2), np.float32)
+    maps = to_frequencies(rng.random((MAP_SETS, CONTEXTS, CLASSES)))
+    shift = rng.random((len(frequencies), 2), np.float32)
     tables = ClassTables(rows, frequencies, shift, maps, rng.integers(1, 7, CLASSES).astype(np.uint8))
     linear = {kind: torch.randn(TRANSFORMS, 384, CHANNELS) / 20 for kind in KINDS}
     return Model(LraeNetwork(SMALL), linear, {kind: tables for kind in KINDS}, {"stage": "test", "steps": 3})
