@@ -130,7 +130,7 @@ def run_fec(args: argparse.Namespace, console: Console) -> dict:
     result |= {"runs": runs, "skipped": others, "unequal": fec_loss.unequal(2 * args.packets, args.frames, args.slack)}
     result["regret_db"] = regret(runs)
     console.print(loss_table(runs))
-    console.print(f"The policy costs {result['regret_db']:.2f} dB more than the best of the others, on average")
+    console.print(f"The policy against the best of the others, on average: {result['regret_db']:+.2f} dB of cost")
     console.print(unequal_table(result["unequal"]))
     return result
 
