@@ -33,7 +33,8 @@ BORDER = 2  # places (of 8 pixels) at a crop's border that do not count: motion 
 
 @dataclass(frozen=True)
 class ImputeConfig:
-    """frames: of back-propagation through time; length: frames of each recording."""
+    """frames: of back-propagation through time; length: frames of each recording; fresh: steps after which half of the
+    streams are recorded anew."""
 
     minutes: float = 10.0
     batch: int = 8
@@ -43,6 +44,7 @@ class ImputeConfig:
     width: int = 16
     memory: int = 8
     rate: float = 2e-3
+    fresh: int = 400
     ema: float = 0.995
     seed: int = 0
     quiet: bool = False
@@ -66,12 +68,14 @@ def train_imputer(model: Model, clips: list[Clip], run: Path, config: ImputeConf
     rng = np.random.default_rng(config.seed + int(model.card.get("imputer_steps", 0)))
     model = with_imputer(model, config.width, config.memory)
     clips = [clip for clip in clips if min(clip.size) >= config.side]
+    rng.shuffle(clips)
+    held = len(clips) // 8  # not trained on
     order = track(clips, "recording streams", disable=config.quiet, transient=True)
-    recordings = list(record_all(model, order, rng, config.length))
-    rng.shuffle(recordings)
-    held = len(recordings) // 8  # not trained on
-    length = WARM_UP + config.frames
-    runs, held_out = runs_of(recordings[held:], length), runs_of(recordings[:held], length)
+    recordings = [(clip, recording) for clip in order for recording in record_all(model, [clip], rng, config.length)]
+    length, held = WARM_UP + config.frames, set(map(id, clips[:held]))
+    held_out = runs_of([r for clip, r in recordings if id(clip) in held], length)
+    recordings = [(clip, r) for clip, r in recordings if id(clip) not in held]
+    runs = runs_of([r for _, r in recordings], length)
     if not runs:
         raise ConfigError(f"no clip of {length + 1} frames is as large as the crop of {config.side} pixels")
     imputer = copy.deepcopy(model.network.imputer).to(device, memory_format=torch.channels_last)
@@ -91,6 +95,9 @@ def train_imputer(model: Model, clips: list[Clip], run: Path, config: ImputeConf
             if torch.isfinite(torch.nn.utils.clip_grad_norm_(imputer.parameters(), 1.0)):
                 optimizer.step()
             step += 1
+            if (step - first) % config.fresh == 0:
+                recordings = renewed(recordings, model, rng, config.length)
+                runs = runs_of([r for _, r in recordings], length) or runs
             update_average(average, imputer, min(config.ema, (1 + step - first) / (10 + step - first)))
             for index, value in enumerate(gain.detach().tolist()):
                 means[f"frame {index + 1}"] = 0.98 * means.get(f"frame {index + 1}", value) + 0.02 * value
@@ -114,6 +121,17 @@ def result(model: Model, average: Imputer, steps: int) -> Model:
     network = copy.deepcopy(model.network)
     network.imputer.load_state_dict(average.state_dict())
     return replace(model, network=network.cpu().eval(), card={**model.card, "imputer_steps": steps}, hash="")
+
+
+def renewed(
+    recordings: list[tuple[Clip, Recording]], model: Model, rng: np.random.Generator, length: int
+) -> list[tuple[Clip, Recording]]:
+    """A random half of the streams recorded anew, at other rates and losses: what is seen again is learnt by heart."""
+    out = []
+    for clip, old in recordings:
+        again = list(record_all(model, [clip], rng, length)) if rng.random() < 0.5 else []
+        out.append((clip, again[0] if again else old))
+    return out
 
 
 def runs_of(recordings: list[Recording], length: int) -> list[tuple[Recording, int]]:

@@ -98,3 +98,12 @@ def test_recordings_hold_losses_and_the_originals(clips):
 def test_clips_that_are_too_small_are_refused(clips, tmp_path):
     with pytest.raises(ConfigError, match="as large as the crop"):
         impute.train_imputer(load_model("m"), clips, tmp_path, impute.ImputeConfig(side=4096, quiet=True), CPU)
+
+
+def test_half_of_the_streams_are_recorded_anew_and_stay_with_their_clips(monkeypatch):
+    monkeypatch.setattr(impute, "record_all", lambda model, clips, rng, length: [f"new {clips[0]}"])
+    old = [(clip, f"old {clip}") for clip in range(40)]
+    new = impute.renewed(old, None, np.random.default_rng(0), 20)
+    assert [clip for clip, _ in new] == list(range(40))
+    assert all(recording in (f"old {clip}", f"new {clip}") for clip, recording in new)
+    assert 10 < sum(recording.startswith("new") for _, recording in new) < 30
