@@ -156,7 +156,8 @@ def batch_of(
         y, x = (int(rng.integers(0, (full - side) // 2 + 1)) * 2 for full in (height, width))
         names = "guess", "last", "unmoved", "missing"
         cut = {name: getattr(r, name)[span, y : y + side, x : x + side] for name in names}
-        cut |= {name: getattr(r, name)[span, :, y : y + side, x : x + side] for name in ("before", "residual")}
+        names = "before", "residual", "filtered"
+        cut |= {name: getattr(r, name)[span, :, y : y + side, x : x + side] for name in names}
         cut["pictures"] = np.stack([_crop(p, y * CELL, x * CELL, config.side) for p in r.pictures[span]])
         rows.append(cut)
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
@@ -186,12 +187,13 @@ def unroll(imputer: Imputer, batch: dict[str, np.ndarray], device: torch.device,
     for t in range(length):
         guess, last = vectors["guess"][:, t], vectors["last"][:, t]
         residual, missing = tensors["residual"][:, t].float(), tensors["missing"][:, t, None].float()
+        added = residual + tensors["filtered"][:, t].float()
         if t >= WARM_UP:
             unmoved = tensors["unmoved"][:, t, None].float()
             ctx = imputer.blend(warp(picture, guess), warp(picture, last), picture, guess, last, unmoved, h * keep)
-            picture = clip_packed(ctx + residual)
+            picture = clip_packed(ctx + added)
             with torch.no_grad():
-                plain = clip_packed(warp(plain, guess) + residual)
+                plain = clip_packed(warp(plain, guess) + added)
                 target = to_packed(batch["pictures"][:, t], device)
             losses.append((10 * (error(picture, target) / error(plain, target)).log10()).mean())
         h, c = imputer.remember(residual, guess, last, missing, h, c)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -29,13 +29,14 @@ FEEDBACK = 0.75  # share of the streams
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """T inter frames of one stream at the receiver. before: its picture before each, fp16 [T,96,h,w]; residual: what
-    arrived, fp16 [T,96,h,w]; guess, last: vectors of this frame (guessed where they did not arrive) and of the frame
-    before, int16 [T,h,w,2]; unmoved: bool [T,h,w], where the imputer chooses: nowhere in a frame that is lost whole;
-    missing: float16 [T,h,w]; pictures: the originals, I420 uint8 [T,H·3/2,W]. h, w: 1/8."""
+    """T inter frames of one stream at the receiver. before: its picture before each; residual: what arrived; filtered:
+    what the loop filters changed; all fp16 [T,96,h,w]; guess, last: vectors of this frame (guessed where they did not
+    arrive) and of the frame before, int16 [T,h,w,2]; unmoved: bool [T,h,w], where the imputer chooses: nowhere in a
+    frame that is lost whole; missing: float16 [T,h,w]; pictures: the originals, I420 uint8 [T,H·3/2,W]. h, w: 1/8."""
 
     before: np.ndarray
     residual: np.ndarray
+    filtered: np.ndarray
     guess: np.ndarray
     last: np.ndarray
     unmoved: np.ndarray
@@ -74,17 +75,20 @@ def _row(decoder: LraeDecoder, before, after, coded, picture: np.ndarray) -> tup
     core = decoder._core
     cells = core.height // CELL, core.width // CELL
     still = np.zeros((*cells, 2), np.int16)
-    residual = np.zeros((96, *cells), np.float16)
+    residual = filtered = np.zeros((96, *cells), np.float16)
     missing, unmoved = np.ones(cells, np.float16), np.zeros(cells, bool)
     if coded is not None:
         residual = core.residual(coded)[0].numpy().astype(np.float16)
+        if coded.filters is not None:
+            plain = core.after(before, replace(coded, filters=None), after.number)
+            filtered = (after.packed - plain.packed)[0].numpy().astype(np.float16)
         missing, unmoved = np.zeros(cells, np.float16), np.zeros(cells, bool)
         if coded.missing is not None:
             missing = coded.missing.repeat(2, 0).repeat(2, 1).astype(np.float16)
             unmoved = coded.unmoved if coded.unmoved is not None else unmoved
     last = still if before.motion is None else before.motion.vectors
     guess = still if after.motion is None else after.motion.vectors
-    return before.packed[0].numpy().astype(np.float16), residual, guess, last, unmoved, missing, picture
+    return before.packed[0].numpy().astype(np.float16), residual, filtered, guess, last, unmoved, missing, picture
 
 
 def record_all(model: Model, clips: list[Clip], rng: np.random.Generator, frames: int) -> Iterator[Recording]:
