@@ -19,6 +19,7 @@ PROBE = 0.5  # how much faster than the link delivered, while no queue is there
 DRAIN = 0.060  # seconds, and a round trip, in which an excess of queueing is to be gone
 EMPTY = 0.006  # seconds of queueing that need not be a queue
 LONG, SHORT = 0.100, 0.033  # seconds over which arrivals are counted
+LOW, LONGER = 1.5e6, 0.250  # at fewer bit/s LONG holds few datagrams and says little: so many seconds instead
 LATEST = 0.010  # seconds of arrivals that say how long the queue is
 BASE_SECONDS = 30.0  # a least delay older than this is forgotten: clocks skew, routes change
 PROVEN_SECONDS = 10.0  # what was delivered longer ago says nothing
@@ -107,7 +108,7 @@ class AdaptiveRate:
         self._capacity = self._rate = start
         self._one_way = WindowedMin(BASE_SECONDS)
         self._round_trip = WindowedMin(BASE_SECONDS)
-        self._received, self._recent = ReceiveRate(LONG), ReceiveRate(SHORT)
+        self._longer, self._long, self._short = ReceiveRate(LONGER), ReceiveRate(LONG), ReceiveRate(SHORT)
         self._proven = WindowedMin(PROVEN_SECONDS)  # of minus what was delivered
         self._loss = LossJudge()
         self._flying: deque[tuple[int, int]] = deque()  # (counter, bytes)
@@ -161,8 +162,8 @@ class AdaptiveRate:
         for ack in acks:
             self._loss.add(ack.sent, ack.size, ack.arrived is None)
             if ack.arrived is not None:
-                self._received.add(ack.arrived, ack.size)
-                self._recent.add(ack.arrived, ack.size)
+                for received in (self._longer, self._long, self._short):
+                    received.add(ack.arrived, ack.size)
                 self._one_way.add(now, ack.arrived - ack.sent)
                 arrived.append((ack.arrived, ack.arrived - ack.sent))
         while acks and self._flying and self._flying[0][0] <= acks[-1].counter:
@@ -176,9 +177,9 @@ class AdaptiveRate:
             self._forget_base()
 
     def _measure_capacity(self, now: float) -> None:
-        delivered = self._received.value
+        delivered = (self._longer if self._capacity < LOW else self._long).value
         if self._queueing > self._target:
-            delivered = min(delivered, self._recent.value)
+            delivered = min(delivered, self._short.value)
         delivered /= 1 - min(self._loss.accepted, MAX_ACCEPTED)
         self._proven.add(now, -delivered)
         if self._queueing < EMPTY:
