@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import functools
 
+import cv2
 import numpy as np
 
-from lrae.codec.loop_filter_kernels import add_errors, apply, classify_cells, select
-from lrae.codec.motion_field import CELL
+from lrae.codec import loop_filter_kernels as kernels
+from lrae.codec.loop_filter_kernels import ABOVE, CELL, LEFT, STAYING
 from lrae.codec.state import CodedFrame
 from lrae.errors import ModelError
-from lrae.models.blocks import CHROMA_GAIN
 from lrae.models.rates import step_of
 
 FILTERS = 2
@@ -34,13 +34,7 @@ SHAPE = FILTERS, 2, RATES, CLASSES, len(PAIRS), len(LIMITS)  # 2: luma, chroma
 AREA = 2  # positions a side of an area
 LAMBDA = 0.12  # squared steps a bit, as in the quantiser
 CHOICE_BITS = 1.0, *(1.6,) * FILTERS  # about what no filter, or one, costs
-STAYS, MOVED, CODED = 0, 1, 2
-PAD = 2
-_STAYING = 255  # the class of cells that stay: its coefficients are zero
 _PAIRS, _BUSY = np.array(PAIRS, np.int64), np.array(BUSY, np.float32)
-_GAINS = np.array([1, CHROMA_GAIN, CHROMA_GAIN], np.float32)
-
-Planes = tuple[np.ndarray, np.ndarray, np.ndarray]  # Y [H,W], U and V [H/2,W/2], float32, values as in packed pictures
 
 
 class LoopFilter:
@@ -49,61 +43,38 @@ class LoopFilter:
     def __init__(self, weights: np.ndarray):
         if weights.shape != SHAPE or not np.isfinite(weights).all():
             raise ModelError(f"loop filter of shape {weights.shape}; this version has {SHAPE}")
-        self._weights = np.zeros((2, RATES, _STAYING + 1, *SHAPE[4:]), np.float32)
-        self._weights[:, :, : FILTERS * CLASSES] = np.moveaxis(weights, 0, 2).reshape(2, RATES, -1, *SHAPE[4:])
+        self._weights = np.array(weights, np.float32)
         self._at = functools.lru_cache(maxsize=16)(self._interpolated)
 
-    def __call__(self, planes: Planes, coded: CodedFrame) -> Planes:
-        """The picture as coded.filters wants it."""
-        padded = [pad(plane) for plane in planes]
-        return self._filtered(padded, classify(padded[0], coded), coded.filters, coded.q)
+    def __call__(self, cells: np.ndarray, coded: CodedFrame) -> None:
+        """Filter a packed picture, float32 [h, w, 96], in place, as coded.filters wants it."""
+        lines, filters = unfold(cells), np.ascontiguousarray(coded.filters)
+        self._apply(lines, classify(lines, coded, filters), filters, coded.q, cells)
 
-    def choose(self, planes: Planes, coded: CodedFrame, source: Planes) -> tuple[np.ndarray, Planes]:
-        """Of each area the filter that serves it best, uint8 [rows, columns] of positions (0: none), and the picture.
-        source: what was coded, uint8."""
-        padded = [pad(plane) for plane in planes]
-        classes = classify(padded[0], coded)
-        rows, columns = (side // 2 for side in classes.shape)
-        results = [planes]
-        for index in range(1, FILTERS + 1):
-            everywhere = np.full((rows, columns), index, np.uint8)
-            results.append(self._filtered(padded, classes, everywhere, coded.q))
-        errors = np.stack([area_errors(result, source, (rows, columns)) for result in results])
-        price = np.float32(LAMBDA * step_of(coded.q) ** 2) * np.array(CHOICE_BITS, np.float32)
-        best = (errors + price[:, None, None]).argmin(0).astype(np.uint8)
-        filters = best.repeat(AREA, 0).repeat(AREA, 1)[:rows, :columns]
-        chosen = []
-        for planes_of, side in zip(zip(*results, strict=True), (32, 16, 16), strict=True):
-            out = np.array(planes_of[0], order="C")
-            for index, plane in enumerate(planes_of[1:], 1):
-                select(plane, best == index, side, out)
-            chosen.append(out)
-        return filters, tuple(chosen)
+    def choose(self, cells: np.ndarray, coded: CodedFrame, source: list[np.ndarray]) -> np.ndarray:
+        """Filter a packed picture in place, each area by what serves it best: uint8 [rows, columns] of positions, 0:
+        none. source: the planes that were coded, uint8."""
+        lines = unfold(cells)
+        rows, columns = (side // 2 for side in cells.shape[:2])
+        classes = classify(lines, coded, np.ones((rows, columns), np.uint8))
+        best = np.empty((-(-rows // AREA), -(-columns // AREA)), np.uint8)
+        y, u, v = source
+        wanted = np.concatenate((y, cv2.merge((u, v)).reshape(len(u), -1)))
+        prices = np.float32(LAMBDA * step_of(coded.q) ** 2) * np.array(CHOICE_BITS, np.float32)
+        kernels.choose(lines, classes, self._at(coded.q), _limits(coded.q), _PAIRS, wanted, prices, best)
+        filters = np.ascontiguousarray(best.repeat(AREA, 0).repeat(AREA, 1)[:rows, :columns])
+        classes[filters.repeat(2, 0).repeat(2, 1) == 0] = STAYING
+        self._apply(lines, classes, filters, coded.q, cells)
+        return filters
 
-    def _filtered(self, padded: list[np.ndarray], classes: np.ndarray, filters: np.ndarray, q: int) -> Planes:
-        of_cell = filters.repeat(2, 0).repeat(2, 1)
-        mine = np.where((of_cell == 0) | (classes == _STAYING), _STAYING, classes + CLASSES * (of_cell - 1))
-        mine, limits, done = mine.astype(np.uint8), np.array(LIMITS, np.float32) * np.float32(step_of(q)), []
-        for index, (plane, weights) in enumerate(zip(padded, self._at(q), strict=True)):
-            out = np.empty((plane.shape[0] - 2 * PAD, plane.shape[1] - 2 * PAD), np.float32)
-            bounds = np.array([-128, 127], np.float32) * _GAINS[index]
-            apply(plane, mine, CELL // 2 if index else CELL, weights, limits, _PAIRS, bounds, out)
-            done.append(out)
-        return tuple(done)
+    def _apply(self, lines: np.ndarray, classes: np.ndarray, filters: np.ndarray, q: int, cells: np.ndarray) -> None:
+        kernels.apply(lines, classes, filters, self._at(q), _limits(q), _PAIRS, cells)
 
-    def _interpolated(self, q: int) -> tuple[np.ndarray, ...]:
-        """Coefficients of Y, U, V at a rate."""
+    def _interpolated(self, q: int) -> np.ndarray:
+        """Coefficients at a rate, float32 [2, FILTERS, CLASSES, PAIRS, LIMITS]."""
         low, high, share = neighbours(q)
-        luma, chroma = self._weights[:, low] * np.float32(1 - share) + self._weights[:, high] * np.float32(share)
-        return luma, chroma, chroma
-
-
-def area_errors(planes: Planes, source: Planes, grid: tuple[int, int]) -> np.ndarray:
-    """Squared error of each area, all planes, float32 [area rows, area columns]; source: uint8, grid: of positions."""
-    errors = np.zeros([-(-side // AREA) for side in grid], np.float32)
-    for index, (plane, original) in enumerate(zip(planes, source, strict=True)):
-        add_errors(np.ascontiguousarray(plane), original, _GAINS[index], 16 if index else 32, errors)
-    return errors
+        weights = self._weights[:, :, low] * np.float32(1 - share) + self._weights[:, :, high] * np.float32(share)
+        return np.ascontiguousarray(weights.swapaxes(0, 1))
 
 
 def neighbours(q: int) -> tuple[int, int, float]:
@@ -113,27 +84,21 @@ def neighbours(q: int) -> tuple[int, int, float]:
     return low, low + 1, place - low
 
 
-def kinds(coded: CodedFrame) -> np.ndarray:
-    """Of each cell STAYS, MOVED or CODED, uint8 [2·rows, 2·columns]."""
-    moved = (coded.motion.vectors != 0).any(2)
-    rows, columns = (side // 2 for side in moved.shape)
-    busy = (coded.levels != 0).any(1).reshape(rows, columns).repeat(2, 0).repeat(2, 1)
-    return np.where(busy, np.uint8(CODED), moved.astype(np.uint8) * np.uint8(MOVED))
+def _limits(q: int) -> np.ndarray:
+    return np.array(LIMITS, np.float32) * np.float32(step_of(q))
 
 
-def pad(plane: np.ndarray) -> np.ndarray:
-    """A plane with its border repeated PAD times, float32."""
-    height, width = plane.shape
-    out = np.empty((height + 2 * PAD, width + 2 * PAD), np.float32)
-    out[PAD:-PAD, PAD:-PAD] = plane
-    out[:PAD, PAD:-PAD], out[-PAD:, PAD:-PAD] = plane[0], plane[-1]
-    out[:, :PAD], out[:, -PAD:] = out[:, PAD : PAD + 1], out[:, -PAD - 1 : -PAD]
-    return out
+def unfold(cells: np.ndarray) -> np.ndarray:
+    """A packed picture, float32 [h, w, 96], as the kernels read it, clipped."""
+    rows, columns = cells.shape[:2]
+    lines = np.empty((12 * rows + 4 * ABOVE, CELL * columns + 2 * LEFT), np.float32)
+    kernels.unfold(cells, lines)
+    return lines
 
 
-def classify(padded: np.ndarray, coded: CodedFrame) -> np.ndarray:
-    """The class of each cell, uint8 [2·rows, 2·columns], 255 where it stays; from padded luma."""
-    kind = kinds(coded)
-    classes = np.empty(kind.shape, np.uint8)
-    classify_cells(padded, kind, np.float32(step_of(coded.q)), _BUSY, classes)
+def classify(lines: np.ndarray, coded: CodedFrame, filters: np.ndarray) -> np.ndarray:
+    """The class of each cell, uint8 [2·rows, 2·columns], STAYING where none of filters, uint8 [rows, columns], goes."""
+    classes = np.empty([2 * side for side in filters.shape], np.uint8)
+    vectors, levels = np.ascontiguousarray(coded.motion.vectors), np.ascontiguousarray(coded.levels).view(np.int64)
+    kernels.classify(lines, vectors, levels, filters, np.float32(step_of(coded.q)), _BUSY, classes)
     return classes

@@ -196,25 +196,22 @@ class Reconstructor:
             packed[0][:, 2 * where.top : 2 * where.bottom, 2 * where.left : 2 * where.right] = self.patch(patch, where)
         if coded.intra and coded.missing is not None:
             packed = conceal.keep(packed, coded, state)
-        packed, picture, luma = shown(packed)
         if self.loop_filter is not None and not coded.intra and (source is not None or coded.filters is not None):
-            coded, packed, picture, luma = self.filtered(picture, coded, source)
+            coded, packed = self.filtered(packed, coded, source)
+        packed, picture, luma = shown(packed)
         recall = self.recall(state, coded, activity)
         return coded, State(packed, memory, picture, luma, coded.motion, number, coded.q, recall)
 
-    def filtered(self, picture: torch.Tensor, coded: CodedFrame, source: list[np.ndarray] | None) -> tuple:
-        """A picture as State has it through the loop filters: (the frame with filters, packed, picture, luma). On the
-        CPU."""
-        planes = picture.cpu().numpy()
-        planes = planes[: self.height], planes[self.height :, ::2], planes[self.height :, 1::2]
+    def filtered(
+        self, packed: torch.Tensor, coded: CodedFrame, source: list[np.ndarray] | None
+    ) -> tuple[CodedFrame, torch.Tensor]:
+        """A packed picture through the loop filters, on the CPU in place, and the frame with its filters."""
+        cells = _cells(packed.cpu())
         if source is None:
-            done = self.loop_filter(planes, coded)
+            self.loop_filter(cells, coded)
         else:
-            filters, done = self.loop_filter.choose(planes, coded, source)
-            coded = replace(coded, filters=filters)
-        packed = join(*(torch.from_numpy(plane)[None, None] for plane in done)).to(self.device)
-        picture = np.concatenate((done[0], np.stack(done[1:], -1).reshape(self.height // 2, -1)))
-        return coded, packed, torch.from_numpy(picture).to(self.device), (done[0] + 128.5).astype(np.uint8)
+            coded = replace(coded, filters=self.loop_filter.choose(cells, coded, source))
+        return coded, _packed(cells).to(self.device)
 
     def recall(self, state: State, coded: CodedFrame, activity: torch.Tensor) -> Recall | None:
         """The imputer's memory after a frame; intra frames clear it. activity: mean magnitude of the residual at each

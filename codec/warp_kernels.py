@@ -7,14 +7,12 @@ kernels, memory goes by its address: to hand over an array, field by field, take
 from __future__ import annotations
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
-from lrae.codec.jit import kernel
+from lrae.codec.jit import inline, kernel
+from lrae.codec.lanes import WIDE, floats, load, store
 from lrae.models.blocks import PACKED
 
-WIDE, TERMS = 8, 4
+TERMS = 4
 AREA = WIDE * WIDE  # floats of a cell of luma; chroma has half as many
 STRIDE = 16  # floats of a row of a patch: a sample touches at most 11 pixels of luma or 7 of chroma
 SAMPLES, ROWS, PATCH = AREA, 5 * AREA, 5 * AREA + 11 * WIDE  # places in the scratch memory, behind a cell of chroma
@@ -48,41 +46,14 @@ LINEAR = _spread([[((1 - y) * (1 - x), (1 - y) * x, y * (1 - x), y * x) for x in
 OVERLAP = np.concatenate((_overlap(8), _overlap(4)))
 
 
-@intrinsic
-def floats(typing, array):
-    """The address of an array of float32; it can be indexed, and nothing is checked."""
-
-    def build(context, builder, signature, args):
-        return context.make_array(signature.args[0])(context, builder, args[0]).data
-
-    return types.CPointer(types.float32)(array), build
-
-
-@intrinsic
-def mix(typing, out, to, source, i, j, k, l, table, row):  # noqa: E741
+@inline
+def mix(out, to, source, i, j, k, l, table, row):  # noqa: E741
     """out[to + n] = w[0, n] source[i + n] + w[1, n] source[j + n] + w[2, n] source[k + n] + w[3, n] source[l + n] for
-    n = 0...7 at once; w: table[row], [TERMS, WIDE]. out, source, table: of floats().
-
-    Written in LLVM's own terms, because it leaves loops as short as this to the scalar unit; it makes vector
-    instructions of it on any machine.
-    """
-    address, integer = types.CPointer(types.float32), ir.IntType(64)
-
-    def build(context, builder, signature, args):
-        out, to, source, *places, table, row = args
-
-        def at(begin, place):
-            return builder.bitcast(builder.gep(begin, [place]), ir.VectorType(ir.FloatType(), WIDE).as_pointer())
-
-        total = None
-        for n, place in enumerate(places):
-            weight = builder.add(builder.mul(row, integer(TERMS * WIDE)), integer(WIDE * n))
-            term = builder.fmul(builder.load(at(table, weight), align=4), builder.load(at(source, place), align=4))
-            total = term if total is None else builder.fadd(total, term)
-        builder.store(total, at(out, to), align=4)
-        return context.get_dummy_value()
-
-    return types.void(address, types.int64, address, *[types.int64] * 4, address, types.int64), build
+    n = 0...7 at once; w: table[row], [TERMS, WIDE]. out, source, table: of floats()."""
+    at = TERMS * WIDE * row
+    value = load(table, at) * load(source, i) + load(table, at + WIDE) * load(source, j)
+    value += load(table, at + 2 * WIDE) * load(source, k)
+    store(value + load(table, at + 3 * WIDE) * load(source, l), out, to)
 
 
 @kernel

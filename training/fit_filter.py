@@ -20,15 +20,14 @@ from lrae.codec.loop_filter import (
     CLASSES,
     FILTERS,
     LIMITS,
-    PAD,
     PAIRS,
     SHAPE,
     LoopFilter,
-    Planes,
     classify,
     neighbours,
-    pad,
+    unfold,
 )
+from lrae.codec.loop_filter_kernels import ABOVE, LEFT, STAYING
 from lrae.codec.lrae import LraeEncoder
 from lrae.codec.motion_field import CELL
 from lrae.codec.state import CodedFrame
@@ -53,20 +52,19 @@ class Equations:
         self.gram = np.zeros((*SHAPE[:4], TAPS, TAPS))
         self.side = np.zeros((*SHAPE[:4], TAPS))
 
-    def add(self, planes: Planes, coded: CodedFrame, source: Planes, filters: np.ndarray) -> None:
-        """planes: before the filter; source: uint8; filters: of each position, as in CodedFrame."""
+    def add(self, lines: np.ndarray, coded: CodedFrame, source: list[np.ndarray], filters: np.ndarray) -> None:
+        """lines: before the filter, of loop_filter.unfold(); source: Y, U, V, uint8; filters: of each position."""
         step = np.float32(step_of(coded.q))
-        padded = [pad(plane) for plane in planes]
-        classes, of_cell = classify(padded[0], coded), filters.repeat(2, 0).repeat(2, 1)
+        classes, of_cell = classify(lines, coded, filters), filters.repeat(2, 0).repeat(2, 1)
         low, high, share = neighbours(coded.q)
         limits, pairs = np.array(LIMITS, np.float32) * step, np.array(PAIRS)
-        for index, (plane, original) in enumerate(zip(padded, source, strict=True)):
+        for index, (plane, original) in enumerate(zip(planes_of(lines), source, strict=True)):
             gain, cell = (CHROMA_GAIN, CELL // 2) if index else (1.0, CELL)
-            error = (original.astype(np.float32) - 128) * np.float32(gain) - plane[PAD:-PAD, PAD:-PAD]
+            error = (original.astype(np.float32) - 128) * np.float32(gain) - plane[ABOVE:-ABOVE, ABOVE:-ABOVE]
             weight = 1 / (max(float(np.square(error).mean()), ERROR_FLOOR) * step * step)
             for which in range(1, FILTERS + 1):
                 gram, side = np.zeros((CLASSES, TAPS, TAPS)), np.zeros((CLASSES, TAPS))
-                mine = np.where(of_cell == which, classes, np.uint8(255))
+                mine = np.where(of_cell == which, classes, np.uint8(STAYING))
                 _accumulate(plane, np.ascontiguousarray(error), mine, cell, limits, pairs, gram, side)
                 for rate, part in ((low, 1 - share), (high, share)):
                     self.gram[which - 1, min(index, 1), rate] += gram * (weight * part)
@@ -99,11 +97,19 @@ class _Watched(LoopFilter):
         super().__init__(weights)
         self.equations, self.watching, self.first = equations, False, not weights.any()
 
-    def choose(self, planes, coded, source):
-        filters, done = super().choose(planes, coded, source)
+    def choose(self, cells, coded, source):
+        lines = unfold(cells)
+        filters = super().choose(cells, coded, source)
         if self.watching:
-            self.equations.add(planes, coded, source, np.ones_like(filters) if self.first else filters)
-        return filters, done
+            self.equations.add(lines, coded, source, np.ones_like(filters) if self.first else filters)
+        return filters
+
+
+def planes_of(lines: np.ndarray) -> list[np.ndarray]:
+    """Y, U, V of loop_filter.unfold(), float32, each with its border repeated ABOVE times."""
+    split = (len(lines) - 4 * ABOVE) // 3 * 2 + 2 * ABOVE
+    planes = lines[:split, LEFT - ABOVE : ABOVE - LEFT], lines[split:, ::2], lines[split:, 1::2]
+    return [np.ascontiguousarray(plane) for plane in planes]
 
 
 @torch.inference_mode()
@@ -153,11 +159,11 @@ def _accumulate(plane, error, classes, cell, limits, pairs, gram, side):
                 continue
             for y in range(row * cell, (row + 1) * cell):
                 for x in range(column * cell, (column + 1) * cell):
-                    here, n = plane[y + PAD, x + PAD], 0
+                    here, n = plane[y + ABOVE, x + ABOVE], 0
                     for pair in range(len(pairs)):
                         down, right = pairs[pair]
-                        a = plane[y + PAD + down, x + PAD + right] - here
-                        b = plane[y + PAD - down, x + PAD - right] - here
+                        a = plane[y + ABOVE + down, x + ABOVE + right] - here
+                        b = plane[y + ABOVE - down, x + ABOVE - right] - here
                         for limit in limits:
                             taps[n] = max(min(a, limit), -limit) + max(min(b, limit), -limit)
                             n += 1
