@@ -10,7 +10,7 @@ What on_stats gets, once for each instant at which pictures are shown, JSON-read
     queue_ms        how long the newest frame waited for the encoder
     fps             instants in the last second
     psnr, ssim      dB, PSNR-YUV 6:1:1 and -10 log10(1 - SSIM of luma), of what is on screen against the source; SSIM is
-                    taken of every third instant
+                    taken of every sixth instant
     kbps            by kind, over the last second: media, side, parity, retransmit, headers; feedback comes on top
     packets         of that frame, in order: 0 arrived, 1 lost, 2 lost and recovered (by parity or sent again), 3 lost
                     and painted by the imputer; none if the leg did not send the frame

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any
 
 from lrae.codec.conventional import model_hash
@@ -195,8 +196,7 @@ class Pipeline:
     def advance(self, now: float) -> None:
         """Everything that happens up to now, in order."""
         for _ in range(MAX_STEPS):
-            side = min(self.sides.values(), key=lambda side: side.leg.next_time())
-            at = side.leg.next_time()
+            at, side = min(((side.leg.next_time(), side) for side in self.sides.values()), key=itemgetter(0))
             if at > now:
                 break
             self._now = max(self._now, at + TICK)

@@ -11,7 +11,7 @@ from lrae.webrtc.display import View
 from lrae.webrtc.pipeline import LRAE, Report
 
 WINDOW = 1.0  # seconds over which rates are taken
-SSIM_EVERY = 3  # instants: it takes as long as everything else here
+SSIM_EVERY = 6  # instants: it takes longer than everything else here
 LEAST_SIDE = 11  # samples: SSIM's window
 
 
