@@ -130,13 +130,17 @@ def collect(model: Model, clips: list[Clip], weights: np.ndarray, per_clip: int,
 
 
 def fit_filter(
-    model: Model, clips: list[Clip], rounds: int = 6, per_clip: int = 4, seed: int = 0, quiet: bool = False
+    model: Model, clips: list[Clip], rounds: int, count: int, per_clip: int = 4, seed: int = 0, quiet: bool = False
 ) -> Model:
-    """The model with fitted loop filters, starting from its own, or from none."""
+    """The model with fitted loop filters, starting from its own, or from none. Each round takes the next `count` clips,
+    and of each clip some frames."""
     weights = np.zeros(SHAPE, np.float32) if model.loop_filter is None else model.loop_filter.float().numpy()
-    for turn in range(rounds):
-        weights = step(model, clips, weights, per_clip, seed + turn, quiet)
-    return replace(model, loop_filter=torch.from_numpy(weights), hash="")
+    first = int(model.card.get("filter_rounds", 0))
+    for turn in range(first, first + rounds):
+        part = [clips[(turn * count + i) % len(clips)] for i in range(min(count, len(clips)))]
+        weights = step(model, part, weights, per_clip, seed + turn, quiet)
+    card = {**model.card, "filter_rounds": first + rounds}
+    return replace(model, loop_filter=torch.from_numpy(weights), card=card, hash="")
 
 
 def step(model: Model, clips: list[Clip], weights: np.ndarray, per_clip: int, seed: int, quiet: bool) -> np.ndarray:

@@ -3,7 +3,8 @@
 lrae-train init  VIDEOS --output init.safetensors          # PCA and EM, no gradient: a working codec
 lrae-train train VIDEOS --weights init.safetensors --folder runs/m --minutes 60
 lrae-train train VIDEOS --folder runs/m --resume --minutes 60
-lrae-train refit VIDEOS --weights runs/m/weights.safetensors --output refit.safetensors
+lrae-train filter VIDEOS --weights runs/m/weights.safetensors --output filter.safetensors   # the loop filters
+lrae-train refit VIDEOS --weights filter.safetensors --output refit.safetensors
 lrae-train validate --weights refit.safetensors --against init.safetensors --clips VALIDATION
 lrae-train pack  VIDEOS --output footage.pack               # one small file, for a machine without the videos
 lrae-train classify --folder ACTIONS --output mine.safetensors   # ACTIONS/CLASS/*.mp4: labels for lrae-recv
@@ -73,6 +74,13 @@ def build_parser() -> Parser:
     impute.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     impute.add_argument("--threads", type=int, default=1, help="torch threads")
 
+    fit = command("filter", "fit the loop filters to what the codec leaves, no gradient")
+    fit.add_argument("--weights", required=True, help="weights to start from (name or file)")
+    fit.add_argument("--output", type=Path, required=True)
+    fit.add_argument("--rounds", type=int, default=6, help="times that clips are coded (default 6)")
+    fit.add_argument("--clips", type=int, default=100, help="runs of 32 frames a round (default 100)")
+    fit.add_argument("--seed", type=int, default=0)
+
     refit = command("refit", "refit the entropy tables to what the networks leave")
     refit.add_argument("--weights", required=True)
     refit.add_argument("--output", type=Path, required=True)
@@ -109,6 +117,8 @@ def check(args: argparse.Namespace) -> None:
     if args.command not in ("train", "impute"):
         if args.command == "classify" and not (args.frames >= 8 and 0 <= args.q < Q_LEVELS):
             raise ConfigError(f"--frames is 8 or more, --q 0 to {Q_LEVELS - 1}")
+        if args.command == "filter" and min(args.rounds, args.clips) < 1:
+            raise ConfigError("--rounds and --clips are 1 or more")
         if not args.output.parent.is_dir():
             raise ConfigError(f"--output {args.output}: no such folder")
         return
@@ -134,7 +144,7 @@ def work(arguments: list[str]) -> int:
     """Run one command; errors are LraeErrors."""
     from lrae.codec.lrae import pick_device
     from lrae.experiments.action_streams import StreamConfig
-    from lrae.training import classify, footage, impute, init, train, validate
+    from lrae.training import classify, fit_filter, footage, impute, init, train, validate
 
     args = build_parser().parse_args(arguments)
     cv2.setNumThreads(1)
@@ -161,6 +171,13 @@ def work(arguments: list[str]) -> int:
     if args.command == "pack":
         count = footage.write_pack(clips, args.output, args.mebibytes, args.seed)
         print(f"{args.output}: {count} pictures, {args.output.stat().st_size / (1 << 20):.1f} MiB")
+        return 0
+    if args.command == "filter":
+        torch.set_num_threads(1)
+        random.Random(args.seed).shuffle(clips)
+        model = fit_filter.fit_filter(model, clips, args.rounds, args.clips, seed=args.seed, quiet=args.quiet)
+        model.save(args.output)
+        print(f"{args.output}: {model.card['filter_rounds']} rounds of the loop filters")
         return 0
     if args.command in ("init", "refit"):
         random.Random(args.seed).shuffle(clips)

@@ -41,6 +41,9 @@ def pack(tmp_path, clips):
         ("train {tmp}/footage.pack --folder {tmp}/run --weights m --batch 0", "--batch"),
         ("train {tmp}/footage.pack --folder {tmp}/run --weights m --device abacus", "--device"),
         ("refit {tmp}/footage.pack --output {tmp}/x.safetensors", "arguments are required: --weights"),
+        ("filter {tmp}/footage.pack --weights m", "arguments are required: --output"),
+        ("filter {tmp}/footage.pack --weights m --output {tmp}/x.safetensors --rounds 0", "--rounds and --clips are 1"),
+        ("filter {tmp}/footage.pack --weights m --output /no/such/x.safetensors", "no such folder"),
         ("pack {tmp}/text --output {tmp}/x.pack", "text: not a packed footage file"),
         ("validate --weights nosuch", "unknown model 'nosuch'"),
         ("classify --output {tmp}/x.safetensors", "arguments are required: --folder"),
@@ -83,3 +86,14 @@ def test_from_videos_to_a_pack_to_trained_weights(monkeypatch, capsys, tmp_path,
     assert run(monkeypatch, "train", tmp_path / "f.pack", "--folder", tmp_path / "run", "--quiet", *words) == 0
     steps = load_model(str(tmp_path / "run" / "weights.safetensors")).card["steps"]
     assert f"weights.safetensors: {steps} steps" in capsys.readouterr().out
+
+
+def test_loop_filters_are_fitted_and_fitted_on(monkeypatch, capsys, tmp_path, pack):
+    init.bootstrap().save(tmp_path / "start.safetensors")
+    path = tmp_path / "filter.safetensors"
+    words = "--output", path, "--rounds", 1, "--clips", 1, "--quiet"
+    assert run(monkeypatch, "filter", pack, "--weights", tmp_path / "start.safetensors", *words) == 0
+    first = load_model(str(path)).loop_filter
+    assert run(monkeypatch, "filter", pack, "--weights", path, *words) == 0
+    assert f"{path}: 2 rounds of the loop filters" in capsys.readouterr().out
+    assert first.any() and (load_model(str(path)).loop_filter != first).any()
