@@ -18,7 +18,7 @@ from lrae.webrtc.ends import Seen
 WINDOW = 128  # frames that say how long a receiver needs
 SHARE = 0.95  # of them are to be ready when it is their turn
 MARGIN = 0.004  # seconds
-SINK, SINK_FIRST, FIRST = 0.04, 0.2, 2.0  # seconds of delay given back in a second, in the first ones and later
+SINK, SINK_FIRST, FIRST = 0.04, 0.2, 6.0  # seconds of delay given back in a second: later, in the first seconds; which
 LONGEST = 0.4  # seconds beyond the network's delay and the receivers' deadline: what is later counts as not there
 START = 0.1  # seconds beyond the network's delay, until something is known
 MAX_CAPTURED, MAX_COMING = 64, 64  # frames
