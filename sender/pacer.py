@@ -13,11 +13,12 @@ class Pacer:
     """Queue of packets, whatever they are. rate: bit/s of the stream, 0 if unknown; may be set at any time.
 
     horizon: seconds in which all that is queued must have left, however much it is (0: everything leaves at once).
+    pacing: times the rate at which the queue leaves.
     """
 
-    def __init__(self, rate: float, horizon: float) -> None:
+    def __init__(self, rate: float, horizon: float, pacing: float = PACING) -> None:
         self.rate = rate
-        self._horizon = horizon
+        self._horizon, self._pacing = horizon, pacing
         self._queue: deque[tuple[Any, int]] = deque()
         self._bits = 0
         self._needed = 0.0  # bit/s to keep the horizon
@@ -64,4 +65,4 @@ class Pacer:
 
     @property
     def _speed(self) -> float:
-        return max(self.rate * PACING, self._needed)
+        return max(self.rate * self._pacing, self._needed)

@@ -34,6 +34,7 @@ STREAM = 1
 KEPT = 256  # frames whose packets are remembered
 ARRIVED, LOST, RECOVERED, IMPUTED = range(4)
 MIN_DEADLINE, MAX_DEADLINE = 0.06, 0.15  # seconds
+PACING = 2.5  # times the bitrate, as browsers pace: here nothing queues on the way, and spreading a frame more is delay
 ANSWER = 0.012  # seconds that a report and what is sent again for it take beside the way
 SENT = ("data", "parity", "retransmit", "control")
 
@@ -68,7 +69,7 @@ class Leg:
         rng, self._fps = random.Random(f"{seed}:{model}"), float(video.fps)
         rate = situation.bitrate_kbps * 1000
         self._controller, self._fec = FixedRate(rate), SwitchedFec(policies, situation.fec)
-        self._pacer = Pacer(rate, QUEUE_SECONDS)
+        self._pacer = Pacer(rate, QUEUE_SECONDS, PACING)
         self.flow = Flow(STREAM, self._pacer, self._controller, self._fec, True, udp_ip=True)
         self._sender = SenderSession(Config(STREAM, video, model, model_hash), self.flow, NoKey(), 0.0, rng.randbytes)
         self._receiver = ReceiverSession(deadline(situation, self._fps), NoKey(), rng.randbytes)
