@@ -191,6 +191,7 @@ class LraeEncoder(_Codec):
                 if hints.layout != TILES or coded.patches:
                     break
                 hints = replace(hints, layout=INTERLEAVED)  # one tile exceeds a packet: its levels are dealt to several
+                more = max(hints.packets or 0, self._packer.count(coded, hints))
             packets = more
         header = FrameHeader(number, coded.intra, coded.q, packets, hints.layout, reference)
         return side, header, payloads

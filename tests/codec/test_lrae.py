@@ -281,6 +281,16 @@ def test_side_information_is_cut_dealt_and_gathered():
         payload.gather([payload.Fragment(b"a", 0, 2), payload.Fragment(b"b", 1, 3)])
 
 
+def test_a_tile_that_exceeds_a_packet_makes_no_more_packets_than_its_bytes_need():
+    encoder, _ = pair(320, 256)
+    flat, half = np.full((256, 320), 128, np.uint8), np.full((128, 160), 128, np.uint8)
+    busy = flat.copy()
+    busy[96:144, 96:144] = np.random.default_rng(0).integers(0, 256, (48, 48))
+    encoded = encode(encoder, [Frame(flat, half, half), Frame(busy, half, half)], q=40, max_payload=300)[1][0]
+    assert encoded.header.layout == INTERLEAVED and max(map(len, encoded.payloads)) <= 300
+    assert encoded.header.packets <= 2 * sum(map(len, encoded.payloads)) / 300
+
+
 def test_a_picture_whose_side_information_exceeds_a_packet_still_fits_the_mtu():
     encoder, decoder = pair(320, 256)
     rng = np.random.default_rng(0)
