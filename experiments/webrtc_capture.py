@@ -36,7 +36,7 @@ WARM_UP = 8.0  # seconds of pictures before the recording: codecs load, rates se
 PATIENCE = 120.0  # seconds for the first picture
 RAMP, LOSS = (1.5, 3.5), 40  # seconds in which the loss rises, percent
 DROP = 6.5  # seconds; the button
-MAX_FRAMES_PER_SECOND = 6
+MAX_FRAMES_PER_SECOND = 8
 TICK = Fraction(1, 1000)
 
 Recording = list[tuple[float, np.ndarray]]  # seconds since the start, RGB
@@ -49,8 +49,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("output", type=Path, metavar="FILE.webp")
     add("--input", default="sample:bigbuckbunny", help="what plays (default sample:bigbuckbunny)")
     # two cores shall codec, browser and recording share
-    add("--size", type=parse_size, default=(320, 180), metavar="WxH", help="of the pictures (default 320x180)")
-    add("--fps", type=parse_fps, default=Fraction(15), metavar="FPS", help="of the input (default 15)")
+    add("--size", type=parse_size, default=(448, 256), metavar="WxH", help="of the pictures (default 448x256)")
+    add("--fps", type=parse_fps, default=Fraction(24), metavar="FPS", help="of the input (default 24)")
     add("--seconds", type=float, default=10.0, help="of the recording (default 10)")
     add("--situation", default="delay_ms=50", metavar="QUERY", help="at first, as in the page's URL (delay_ms=50)")
     add("--seed", type=int, default=1, help="of the losses (default 1)")
