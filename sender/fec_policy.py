@@ -35,7 +35,7 @@ DELAY = 0.03  # seconds of the deadline that sending and decoding take
 # deadline. Damage is the root of the share of a frame that is lost, in the mean of all frames: half a frame lost is 0.7
 # of what a whole one is, and a burst costs less than as many losses here and there.
 DOUBLING = 2.3  # dB that twice the bits buy
-LOST = 22.0  # dB, if all frames were lost
+LOST = 30.0  # dB, if all frames were lost
 TOLD, AGE = 0.15, 2.5  # s, 1/s: the round trip that these are for; how much more a loss costs for each second beyond it
 PARITY, WAITING = 0.1, 0.15  # dB: of having parity at all; of each frame that the damaged ones wait for it
 
