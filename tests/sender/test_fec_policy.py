@@ -96,7 +96,7 @@ def test_a_little_parity_before_anything_is_known_and_none_where_little_is_lost(
     plan = policy.plan([EVEN] * 8, None, 0.15, 1 / 30)
     assert (plan.scheme, plan.parity) == ("block", 6), "all others build on the first frame"
     assert policy.plan([EVEN] * 8, None, 0.15, 1 / 30).parity == 4
-    for model in (Bernoulli(0), Bernoulli(0.002), GilbertElliott(0.0003, 0.125, 0, 1)):
+    for model in (Bernoulli(0), Bernoulli(0.001), GilbertElliott(0.0003, 0.125, 0, 1)):
         assert chosen(model).share == 0
     assert chosen(Bernoulli(0.02)).share <= 1 / 4
 
