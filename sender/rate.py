@@ -15,7 +15,7 @@ FIRST_LEARN = 0.7  # the first inter frames after an intra frame: the model know
 # frame after it pays nothing, so that a q that follows every frame's bits swings between extremes
 DOWN, UP = 3, 1
 SMALL, FAST_UP = 0.5, 2  # a frame below this share of its target lets q rise faster
-INTRA_SECONDS = 0.2  # an intra frame may take as many bits as this time of the stream
+INTRA_SECONDS = 0.12  # an intra frame may take as many bits as this time of the stream
 REPAY_SECONDS = 1.2  # a debt of bits is paid back in about this time
 SKIP_SECONDS = 2.0  # a debt beyond this: the frame is skipped
 CREDIT_SECONDS = 0.4  # bits saved beyond this are forgotten
