@@ -51,7 +51,7 @@ class FrameEncoder:
     replayed: frames decoded again because the receiver had not got all of them.
     reference: what is known of the receiver.
     patience: frames without news after which tiles are coded without prediction where damage is to be expected (layout
-    tiles only), None: never. seed: of the losses that the sender imagines then.
+    tiles only), None: never. seed: of the losses that the sender imagines then. finest: q is never above it.
     """
 
     def __init__(
@@ -69,6 +69,7 @@ class FrameEncoder:
         overhead: int = DATA_OVERHEAD,
         worth: bool = False,
         coarsen: bool = True,
+        finest: int = Q_LEVELS - 1,
     ) -> None:
         pixels = encoder.format.width * encoder.format.height
         low, high = HISTORY_FRAMES
@@ -82,7 +83,7 @@ class FrameEncoder:
         self._interval, self._clock = interval, clock
         self._credit = MAX_CREDIT
         self._encode_time = self._pass_time = 0.0
-        self._finest = float(Q_LEVELS - 1)  # q that there is time for
+        self._most = self._finest = float(finest)  # q that there is time for
         self._patience = patience if layout == TILES else None
         self._silent = 0
         self._missing = MISSING_FIRST
@@ -137,7 +138,7 @@ class FrameEncoder:
         if self._encode_time > BUSY * self._interval:
             self._finest = max(COARSEST_BUSY, min(self._finest, q) - 0.25)
         elif self._encode_time < IDLE * self._interval:
-            self._finest = min(Q_LEVELS - 1, self._finest + 0.1)
+            self._finest = min(self._most, self._finest + 0.1)
 
     def size_bits(self, encoded: EncodedFrame) -> int:
         """Bits of a frame's UDP payloads, headers included."""

@@ -33,6 +33,7 @@ from lrae.udp import open_socket, run_loop
 DEFAULT_BPP = 0.1  # bits per pixel where neither --bitrate nor --q is given
 QUEUE_SECONDS = 0.1  # what the pacer may hold at most: well below a receiver's deadline
 LONGEST_QUEUE = 1.0  # the same where the path's capacity is measured and must not be exceeded
+FINEST_AUTO = 50  # q: finer than 48 dB nobody sees, and a link that stands still would hold that much more
 MAX_PARITY = 200  # percent
 STREAMING_WINDOW = 3  # frames
 
@@ -140,6 +141,7 @@ async def send(args: argparse.Namespace, source: Source) -> int:
         room=payload_room(overhead, parity=policy is not None),
         overhead=overhead + DATA_HEADER,
         worth=policy is not None or retransmit,
+        finest=FINEST_AUTO if adaptive else Q_LEVELS - 1,
     )
     with Display(args.quiet) as display:
         for note in source.notes:

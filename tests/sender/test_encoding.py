@@ -151,3 +151,12 @@ def test_what_cannot_be_encoded_in_time_is_encoded_coarser_until_it_can(small_fo
     qs = [encoder.encode(picture(n), News()).header.q for n in range(300)]
     assert qs[0] > 50, "the rate alone would allow it"
     assert all(COARSEST_BUSY <= q <= 52 for q in qs[150:])
+
+
+def test_no_frame_is_finer_than_it_may_be_however_much_room_there_is(small_format, picture, fake_codec):
+    def finest(**limit) -> int:
+        encoder = FrameEncoder(fake_codec(small_format), RateControl(100e6, 30, 32 * 16), **limit)
+        return max(encoder.encode(picture(n), News()).header.q for n in range(30))
+
+    assert finest() > 55
+    assert finest(finest=50) == 50
