@@ -226,7 +226,7 @@ def test_a_signal_ends_the_sender_cleanly_and_the_receiver_too(address):
         (recv, ["--deadline", "nan"], "--deadline nan"),
         (recv, ["--output", "film.gif"], "film.gif"),
         (recv, ["--listen", "99999"], "malformed address"),
-        (recv, ["--listen", "127.0.0.1:0", "--stats", "/no/such/dir/x.jsonl"], "/no/such/dir/x.jsonl"),
+        (recv, ["--listen", "127.0.0.1:38461", "--stats", "/no/such/dir/x.jsonl"], "/no/such/dir/x.jsonl"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_one(program, argv, text, capsys):
