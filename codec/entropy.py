@@ -86,6 +86,12 @@ def _step(seen, expected):
     return min(max((4 * (seen + EVEN) // (expected + EVEN) - 3) >> 1, STEPS[0]), STEPS[-1]) - STEPS[0]
 
 
+@inline
+def _after(seen, expected, level, mean):
+    """What has been seen of a position, and was expected, after one more level."""
+    return seen + min(abs(level), LARGE) * ONE - (seen >> FADE), expected + mean - (expected >> FADE)
+
+
 @kernel
 def _encode(state, data, levels, classes, rows, count, channels, mean, steps, table, lattice, packet):
     for position in range(len(classes)):
@@ -95,8 +101,7 @@ def _encode(state, data, levels, classes, rows, count, channels, mean, steps, ta
             if lattice[position, channel] == packet:
                 row, level = rows[own, channel], np.int64(levels[position, channel])
                 put_level(state, data, table[steps[row, _step(seen, expected)]], level)
-                seen += min(abs(level), LARGE) * ONE - (seen >> FADE)
-                expected += mean[row] - (expected >> FADE)
+                seen, expected = _after(seen, expected, level, mean[row])
 
 
 @kernel
@@ -109,8 +114,7 @@ def _decode(state, data, levels, classes, rows, count, channels, mean, steps, ta
                 row = rows[own, channel]
                 level = get_level(state, data, table[steps[row, _step(seen, expected)]])
                 levels[position, channel] = level
-                seen += min(abs(level), LARGE) * ONE - (seen >> FADE)
-                expected += mean[row] - (expected >> FADE)
+                seen, expected = _after(seen, expected, level, mean[row])
 
 
 @kernel

@@ -9,7 +9,6 @@ separate.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -19,22 +18,13 @@ from lrae.codec.motion_field import CELL, LEVELS, LIMIT, MotionField
 from lrae.codec.motion_kernels import MARGIN, OPTIONS, SUMS
 from lrae.codec.motion_tables import default_tables
 
-__all__ = ["FAST", "GOOD", "Distortion", "Effort", "MotionField", "join", "search"]
+__all__ = ["Distortion", "MotionField", "join", "search"]
 
 LAMBDA = 0.18  # SSD per bit, in squared quantiser steps
 COARSEST, REACH = 4, 4  # where proposals start: all vectors up to 4 pixels at a sixteenth of the size
 
 
-@dataclass(frozen=True)
-class Effort:
-    """finest: where proposals stop (0: whole size, 1: half size)."""
-
-    finest: int
-
-
-FAST = Effort(finest=1)  # three quarters of the time, 1 % more bits
-GOOD = Effort(finest=0)
-LARGE = 400_000  # pixels: larger pictures are searched with FAST, to keep up
+LARGE = 400_000  # pixels: beyond, proposals stop at half size: three quarters of the time, 1 % more bits
 
 
 class Distortion:
@@ -54,16 +44,15 @@ class Distortion:
         return out * np.float32(self.price)
 
 
-def search(current: np.ndarray, reference: np.ndarray, step: float, effort: Effort | None = None) -> MotionField:
+def search(current: np.ndarray, reference: np.ndarray, step: float) -> MotionField:
     """The field that predicts `current` from `reference` at the least cost in bits.
 
     current: uint8 [H, W] luma; reference: the last reconstruction, uint8 or float32 [H, W] in 0..255;
-    H, W: multiples of 16; step: quantiser step of the residual, grey levels; effort: by size if None.
+    H, W: multiples of 16; step: quantiser step of the residual, grey levels.
     """
-    effort = effort or (FAST if current.size > LARGE else GOOD)
     distortion = Distortion(current, reference, step)
     room = np.empty((OPTIONS, 2), np.int64), np.empty(SUMS)
-    start = _propose(distortion, effort.finest, room)
+    start = _propose(distortion, int(current.size > LARGE), room)
     rows, columns = cells = distortion.cells
     vectors, size = np.empty((*cells, 2), np.int16), np.empty(cells, np.uint8)
     own = np.zeros((LEVELS, rows + 2, columns + 2, 2), np.int16)

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from lrae.codec import motion_coding
-from lrae.codec.motion import FAST, GOOD, MotionField, join, search
+from lrae.codec import motion, motion_coding
+from lrae.codec.motion import MotionField, join, search
 from lrae.codec.reconstruct import move
 from lrae.models.blocks import split
 
@@ -45,13 +45,14 @@ def test_any_multiple_of_16_is_searched(size):
     assert set(np.unique(field.size)) <= {3, 4, 5, 6}
 
 
-@pytest.mark.parametrize("effort", [GOOD, FAST])
-def test_the_search_pays_in_error_of_prediction(effort):
+@pytest.mark.parametrize("large", [0, 1 << 30])
+def test_the_search_pays_in_error_of_prediction(large, monkeypatch):
+    monkeypatch.setattr(motion, "LARGE", large)
     big = texture(128, 192, 3)
     reference = np.ascontiguousarray(big[32:160, 32:224])
     current = reference.copy()
     current[32:96, 48:128] = big[62:126, 84:164]  # a patch moves, the rest stands
-    field = search(current, reference, step=12, effort=effort)
+    field = search(current, reference, step=12)
     luma = torch.from_numpy(reference.astype(np.float32) - 128)
     moved = split(move(torch.cat((luma, torch.zeros(64, 192))), field))[0][0, 0].numpy() + 128
     assert ((moved - current) ** 2).mean() < 0.2 * ((reference.astype(float) - current) ** 2).mean()
