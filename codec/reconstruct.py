@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from lrae.codec import conceal, impute_kernels, intra_base, motion_field
+from lrae.codec import conceal, impute, impute_kernels, intra_base, motion_field
 from lrae.codec.loop_filter import LoopFilter
 from lrae.codec.motion_field import CELL, MotionField
 from lrae.codec.picture_kernels import add_residual, show
@@ -31,7 +31,7 @@ from lrae.models.blocks import (
     padded,
     split,
 )
-from lrae.models.imputer import CONTEXT, SEEN, describe
+from lrae.models.imputer import describe
 from lrae.models.rates import step_of
 from lrae.models.store import Model
 from lrae.models.tables import TRANSFORMS, ClassTables
@@ -62,6 +62,7 @@ class Reconstructor:
         self.imputer = None
         if self.network.imputer is not None and impute in ("still", "full"):
             self.imputer = self.network.imputer.float()
+            self._chooser = copy.deepcopy(self.imputer).cpu()  # a few rows: not worth another device
 
     def grey(self) -> State:
         """The state before any frame."""
@@ -85,55 +86,54 @@ class Reconstructor:
         """The state after a frame of which anything may be missing."""
         if coded.missing is None:
             return self.finish(state, coded, self.predict(state, coded), number)[1]
-        coded = conceal.fill(coded, state, self.impute)
-        prediction = self.predict(state, coded)
         # where nothing arrived, no neighbour tells how things move, and the network chooses worse than the last motion
         partly = not coded.intra and coded.unmoved is not None and coded.unmoved.any() and not coded.unmoved.all()
         if self.imputer is not None and partly:
-            prediction = self.blend(coded, state, prediction[0]), *prediction[1:]
-        return self.finish(state, coded, prediction, number)[1]
+            coded, moved = self.imputed(coded, state)
+            return self.finish(state, coded, self.predict(state, coded, moved), number)[1]
+        coded = conceal.fill(coded, state, self.impute)
+        return self.finish(state, coded, self.predict(state, coded), number)[1]
 
-    def blend(self, coded: CodedFrame, state: State, moved: torch.Tensor) -> torch.Tensor:
-        """The prediction `moved`, fp32 [1,96,h,w], with the imputer's choice where no motion arrived; on the CPU in
-        place, and only rows of cells that matter are looked at."""
-        last = state.motion or MotionField.still(self.height, self.width)
-        if self.device.type != "cpu":
-            unmoved = torch.from_numpy(coded.unmoved)[None, None].to(self.device).float()
-            seen = moved, move(state.picture, last), state.packed, self.vectors(coded.motion), self.vectors(last)
-            return self.imputer.blend(*seen, unmoved, state.recall.h)
-        rows = conceal.near(coded.unmoved.any(1), CONTEXT)
-        differs = (coded.motion.vectors != last.vectors).any(2) & coded.unmoved
-        cells, still = _cells(moved), _cells(state.packed)
-        before = _cells(move(state.picture, last, rows)) if differs.any() else cells[rows]
-        seen = np.empty((SEEN, len(rows), cells.shape[1]), np.float32)
-        impute_kernels.compare(rows, cells, before, still, seen)
-        seen[3:] = self.motion_features(coded.motion, last, coded.unmoved)[0].numpy()[:, rows]
-        h = state.recall.h[:, :, torch.from_numpy(rows // 2)].repeat_interleave(2, 3)
-        weights = self.imputer.weights(torch.from_numpy(seen)[None], h)[0].contiguous().numpy()
-        impute_kernels.choose(rows, weights, coded.unmoved, before, still, cells)
-        return _packed(cells)
+    def imputed(self, coded: CodedFrame, state: State) -> tuple[CodedFrame, torch.Tensor]:
+        """The frame with motion everywhere, and the last picture moved, packed: by what arrived and, where no motion
+        did, as the imputer chooses."""
+        look = self.look(coded, state)
+        moved = _packed(look.blended(self._chooser, state.recall.h.cpu(), coded.unmoved)).to(self.device)
+        return replace(coded, motion=MotionField(look.fields[conceal.CHANGE], coded.motion.size)), moved
 
-    def motion_features(self, motion: MotionField, last: MotionField, unmoved: np.ndarray) -> torch.Tensor:
-        """imputer.describe(), fp32 [1,6,h,w]."""
+    def look(self, coded: CodedFrame, state: State) -> impute.Look:
+        """What the imputer chooses from. coded: not filled."""
+        last = self.motion_before(state).vectors
+        picture, still = state.picture.cpu().numpy(), _cells(state.packed.cpu())
+        return impute.look(picture, still, coded.motion, coded.unmoved, last, coded.q)
+
+    def motion_before(self, state: State) -> MotionField:
+        """The last frame's motion; none after an intra frame."""
+        return state.motion or MotionField.still(self.height, self.width)
+
+    def motion_features(self, motion: MotionField, last: MotionField) -> torch.Tensor:
+        """lrae.models.imputer.describe(), fp32 [1,3,h,w]."""
         if self.device.type == "cpu":
-            vectors = map(np.ascontiguousarray, (motion.vectors, last.vectors, unmoved))
+            vectors = map(np.ascontiguousarray, (motion.vectors, last.vectors))
             return torch.from_numpy(impute_kernels.describe(*vectors))[None]
-        lost = torch.from_numpy(unmoved)[None, None].to(self.device).float()
-        return describe(self.vectors(motion), self.vectors(last), lost)
+        return describe(self.vectors(motion), self.vectors(last))
 
     def vectors(self, field: MotionField) -> torch.Tensor:
         """A field as fp32 [1,2,h,w], quarter-pel."""
         return torch.from_numpy(field.vectors).permute(2, 0, 1)[None].to(self.device).float()
 
-    def predict(self, state: State, coded: CodedFrame) -> tuple:
-        """What the residual is added to: (ctx, features) of an inter frame, (base picture,) of an intra frame."""
+    def predict(self, state: State, coded: CodedFrame, moved: torch.Tensor | None = None) -> tuple:
+        """What the residual is added to: (ctx, features) of an inter frame, (base picture,) of an intra frame.
+        moved: the last picture moved, where that is known already."""
         if coded.intra:
             return (self.base(coded.base, coded.q),)
-        return self.context(state, coded.motion, coded.q)
+        return self.context(state, coded.motion, coded.q, moved)
 
-    def context(self, state: State, motion: MotionField, q: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def context(
+        self, state: State, motion: MotionField, q: int, moved: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """The prediction of the next frame: (ctx fp32 [1,96,h,w], features)."""
-        warped = move(state.picture, motion)
+        warped = move(state.picture, motion) if moved is None else moved
         if self.idle:
             return warped, state.memory  # finish() hands the memory on
         memory = warp_memory(state.memory, motion)
@@ -222,14 +222,16 @@ class Reconstructor:
         if coded.intra:
             return Recall(torch.zeros_like(h), torch.zeros_like(c))
         if self.impute == "full":
-            missing = torch.zeros(1, 1, *self.grid, device=self.device)
-            if coded.missing is not None:
-                missing = torch.from_numpy(coded.missing)[None, None].to(self.device)
-            last = state.motion or MotionField.still(self.height, self.width)
-            nowhere = np.zeros(coded.motion.size.shape, bool)
-            motion = F.avg_pool2d(self.motion_features(coded.motion, last, nowhere)[:, [0, 2, 3]], 2)
-            h, c = self.imputer.recollect(torch.cat((activity / 8, motion, missing), 1), h, c)
+            h, c = self.imputer.recollect(self.remembered(state, coded, activity), h, c)
         return Recall(h, c)
+
+    def remembered(self, state: State, coded: CodedFrame, activity: torch.Tensor) -> torch.Tensor:
+        """What the imputer's memory sees of an inter frame, fp32 [1,REMEMBERED,h/2,w/2]."""
+        missing = torch.zeros(1, 1, *self.grid, device=self.device)
+        if coded.missing is not None:
+            missing = torch.from_numpy(coded.missing)[None, None].to(self.device)
+        motion = F.avg_pool2d(self.motion_features(coded.motion, self.motion_before(state)), 2)
+        return torch.cat((activity / 8, motion, missing), 1)
 
     def patch(self, patch: CodedFrame, where: Rectangle) -> torch.Tensor:
         """The packed picture [96,h,w] of a tile coded without prediction."""

@@ -9,8 +9,8 @@ import numpy as np
 
 LAYOUTS = ("tiles", "interleaved", "progressive")
 TILES, INTERLEAVED, PROGRESSIVE = range(3)
-# what stands in for missing parts: nothing (the last picture), the last motion, motion interpolated from what arrived,
-# the imputer network without its memory, the imputer
+# what stands in for missing parts: nothing (the last picture), the last motion, that and what has changed around, the
+# imputer network without its memory, the imputer
 IMPUTE = ("zero", "previous", "neighbours", "still", "full")
 MIN_SIDE, MAX_SIDE = 16, 4096
 Q_LEVELS = 64  # q = 0 is the coarsest (fewest bits), q = 63 the finest

@@ -78,17 +78,13 @@ def concealing(coded: CodedFrame, last: MotionField | None, packets: int) -> np.
     """The vectors by which a receiver moves what it lost with one packet of an inter frame, as if the rows of tiles
     above and below had arrived: float32 [H/8, W/8, 2]. last: the motion of the frame before."""
     own = coded.motion.vectors
-    before = np.zeros(own.shape, np.float32) if last is None else last.vectors.astype(np.float32)
+    before = np.zeros_like(own) if last is None else last.vectors
     if packets == 1:
-        return before
-    # lrae.codec.conceal.guess, where a whole row of tiles is lost: no cell to the left or right is known
-    rows = np.arange(len(own))
-    above = rows - rows % (TILE * CELLS) - 1
-    below = above + TILE * CELLS + 1
-    weights = np.where((above >= 0, below < len(own)), 1 / np.stack((rows - above, below - rows)), 0)
-    upper, lower = weights.astype(np.float32)[..., None, None]
-    total = upper * own[np.maximum(above, 0)] + lower * own[np.minimum(below, len(own) - 1)]
-    vectors = np.rint((total + before * conceal.LAST_WEIGHT) / (upper + lower + np.float32(conceal.LAST_WEIGHT)))
+        return before.astype(np.float32)
+    vectors = np.empty(own.shape, np.int16)
+    for first in (0, 1):  # what one packet carries lies between rows of tiles that others carry
+        lost = np.broadcast_to((np.arange(len(own)) // (TILE * CELLS) % 2 == first)[:, None], own.shape[:2])
+        vectors[lost] = conceal.guess(own, lost.copy(), before)[lost]
     if coded.spare is not None:
         spared = coded.spare.tiles.repeat(TILE * CELLS, 0).repeat(TILE * CELLS, 1)[: len(own), : own.shape[1]]
         vectors = np.where(spared[..., None], coded.spare.motion.vectors, vectors)

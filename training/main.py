@@ -65,11 +65,9 @@ def build_parser() -> Parser:
     impute.add_argument("--weights", required=True, help="weights to start from (name or file)")
     impute.add_argument("--folder", type=Path, required=True, help="folder of weights and logs")
     impute.add_argument("--minutes", type=float, default=10.0)
-    impute.add_argument("--batch", type=int, default=8)
-    impute.add_argument("--side", type=int, default=192, help="crop, pixels, a multiple of 16")
-    impute.add_argument("--frames", type=int, default=3, help="back-propagation through time, frames")
+    impute.add_argument("--batch", type=int, default=8, help="damaged frames a step")
     impute.add_argument("--length", type=int, default=20, help="frames of each recorded stream")
-    impute.add_argument("--rate", type=float, default=1e-3, help="learning rate")
+    impute.add_argument("--rate", type=float, default=2e-3, help="learning rate")
     impute.add_argument("--seed", type=int, default=0)
     impute.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     impute.add_argument("--threads", type=int, default=1, help="torch threads")
@@ -112,8 +110,6 @@ def build_parser() -> Parser:
 
 def check(args: argparse.Namespace) -> None:
     """What can be known before the footage is read. ConfigError; fills in args.weights for --resume."""
-    from lrae.training import impute
-
     if args.command not in ("train", "impute"):
         if args.command == "classify" and not (args.frames >= 8 and 0 <= args.q < Q_LEVELS):
             raise ConfigError(f"--frames is 8 or more, --q 0 to {Q_LEVELS - 1}")
@@ -124,15 +120,14 @@ def check(args: argparse.Namespace) -> None:
         return
     if args.folder.exists() and not args.folder.is_dir():
         raise ConfigError(f"--folder {args.folder}: not a folder")
-    if args.side < 64 or args.side % 16:
-        raise ConfigError(f"--side {args.side} is not a multiple of 16, 64 or more")
     if not (math.isfinite(args.minutes) and args.minutes > 0):
         raise ConfigError(f"--minutes {args.minutes:g} is not a time")
     if args.command == "impute":
-        if min(args.batch, args.threads, args.frames) < 1 or args.length < args.frames + impute.WARM_UP + 1:
-            least = args.frames + impute.WARM_UP + 1
-            raise ConfigError(f"--batch, --threads and --frames are 1 or more, --length {least} or more")
+        if min(args.batch, args.threads) < 1 or args.length < 3:
+            raise ConfigError("--batch and --threads are 1 or more, --length 3 or more")
         return
+    if args.side < 64 or args.side % 16:
+        raise ConfigError(f"--side {args.side} is not a multiple of 16, 64 or more")
     if min(args.batch, args.intra_batch, args.threads, args.workers, args.frames + 1) < 1:
         raise ConfigError("--batch, --intra-batch, --threads and --workers are 1 or more, --frames 0 or more")
     if args.weights is None and not args.resume:
@@ -190,7 +185,7 @@ def work(arguments: list[str]) -> int:
     torch.set_num_threads(args.threads)
     device = torch.device(pick_device(args.device))
     if args.command == "impute":
-        names = ("minutes", "batch", "side", "frames", "length", "rate", "seed", "quiet")
+        names = ("minutes", "batch", "length", "rate", "seed", "quiet")
         config = impute.ImputeConfig(**{name: getattr(args, name) for name in names})
         model = impute.train_imputer(model, clips, args.folder, config, device)
         print(f"{args.folder / 'weights.safetensors'}: {model.card['imputer_steps']} steps of the imputer")

@@ -13,14 +13,19 @@ from lrae.codec.types import VideoFormat
 
 @given(st.integers(0, 2**32), st.integers(1, 9), st.integers(1, 30))
 @settings(max_examples=60, deadline=None)
-def test_lost_motion_lies_between_what_is_known_and_the_last(seed, rows, columns):
+def test_what_is_known_stays_and_guesses_stay_within_reason(seed, rows, columns):
     rng = np.random.default_rng(seed)
     vectors, last = (rng.integers(-60, 60, (rows, columns, 2)).astype(np.int16) for _ in range(2))
     unmoved = rng.random((rows, columns)) < rng.random()
-    guessed = conceal.guess(vectors, unmoved, last)
-    np.testing.assert_array_equal(guessed[~unmoved], vectors[~unmoved])
-    all_known = np.concatenate((vectors[~unmoved], last.reshape(-1, 2)))
-    assert (guessed >= all_known.min(0)).all() and (guessed <= all_known.max(0)).all()
+    evidence = rng.random((rows, columns, 3), np.float32)
+    fields, seen, support = conceal.guesses(vectors, unmoved, last, evidence)
+    assert (fields[:, ~unmoved] == vectors[~unmoved]).all() and (seen[~unmoved] == evidence[~unmoved]).all()
+    np.testing.assert_array_equal(fields[conceal.LAST][unmoved], last[unmoved])
+    assert not fields[conceal.STILL][unmoved].any() and (support >= 0).all()
+    np.testing.assert_array_equal(fields[conceal.CHANGE], conceal.guess(vectors, unmoved, last))
+    for guess in (conceal.NEAREST, conceal.SIMILAR):  # means of what is known and the last
+        known = np.concatenate((vectors[~unmoved], last.reshape(-1, 2)))
+        assert (fields[guess] >= known.min(0)).all() and (fields[guess] <= known.max(0)).all()
 
 
 def test_a_pan_is_guessed_exactly_and_where_nothing_is_known_the_last_motion_goes_on():
@@ -28,7 +33,17 @@ def test_a_pan_is_guessed_exactly_and_where_nothing_is_known_the_last_motion_goe
     unmoved[4:8] = True
     lost = np.where(unmoved[..., None], np.int16(0), pan)
     np.testing.assert_array_equal(conceal.guess(lost, unmoved, pan), pan)
+    np.testing.assert_array_equal(conceal.guess(lost, unmoved, pan - 7), pan)
     np.testing.assert_array_equal(conceal.guess(np.zeros_like(pan), np.ones((16, 20), bool), pan), pan)
+    np.testing.assert_array_equal(conceal.guess(lost, unmoved, None), pan)
+
+
+def test_a_lost_place_changes_its_motion_as_those_that_last_moved_alike():
+    last, unmoved = np.zeros((12, 20, 2), np.int16), np.zeros((12, 20), bool)
+    last[:, :10], unmoved[4:8] = (40, 0), True
+    vectors = np.where((last != 0).any(2, keepdims=True), np.int16(44), np.int16(-4))
+    guessed = conceal.guess(np.where(unmoved[..., None], np.int16(99), vectors), unmoved, last)
+    assert np.abs(guessed - vectors).max() <= 2
 
 
 def test_a_lost_row_of_an_intra_frame_goes_from_the_row_above_to_the_row_below():

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from lrae.codec import reconstruct
+from lrae.codec import conceal, reconstruct
 from lrae.codec.motion_field import MotionField
 from lrae.codec.quantiser import dequantise
 from lrae.codec.reconstruct import Reconstructor
 from lrae.codec.state import CodedFrame, Recall, State
 from lrae.models.blocks import clip, from_blocks, pack, split, unpack
-from lrae.models.imputer import describe
+from lrae.models.imputer import PAIRS, describe
 from lrae.models.rates import step_of
 from lrae.models.store import load_model
 from lrae.models.tables import CHANNELS, CLASSES, TRANSFORMS
@@ -67,32 +69,77 @@ def random_field(rng: np.random.Generator, rows: int, columns: int) -> MotionFie
     return MotionField(vectors, np.full((rows, columns), 3, np.uint8))
 
 
-@pytest.mark.parametrize("lost", ["row", "rows", "one", "both ends"])
-def test_the_imputer_on_the_rows_that_matter_chooses_as_on_the_whole_picture(lost):
-    core = Reconstructor(load_model("m"), 96, 320, torch.device("cpu"))
+def damaged(core: Reconstructor, lost: list) -> tuple[CodedFrame, State]:
+    """A frame without its motion in some places of 40x12 cells, and the state before it."""
     generator, rng = torch.Generator().manual_seed(0), np.random.default_rng(0)
-    torch.nn.init.normal_(core.imputer.tail.weight, std=0.5, generator=generator)
     unmoved = np.zeros((40, 12), bool)
-    where = {"row": [(12, slice(None))], "rows": [(slice(8, 12), slice(None)), (slice(24, 30), 3)], "one": [(39, 5)]}
-    for place in where.get(lost, [(0, 2), (39, slice(None))]):
+    for place in lost:
         unmoved[place] = True
     fields = [random_field(rng, 40, 12) for _ in "ab"]
     packed = pack(*(torch.rand(1, 1, *size, generator=generator) * 255 for size in ((320, 96), *((160, 48),) * 2)))
     packed, picture, luma = reconstruct.shown(packed)
     recall = Recall(*(torch.randn(1, 8, 20, 6, generator=generator) for _ in range(2)))
     state = State(packed, torch.zeros(1), picture, luma, fields[1], 3, recall=recall)
-    coded = CodedFrame(False, 20, motion=fields[0], unmoved=unmoved)
-    guesses = [reconstruct.move(picture, field) for field in fields]
-    vectors = [core.vectors(field) for field in fields]
-    lost_motion = torch.from_numpy(unmoved)[None, None].float()
-    expected = core.imputer.blend(*guesses, packed, *vectors, lost_motion, recall.h)
-    assert not torch.equal(expected, guesses[0])
-    torch.testing.assert_close(core.blend(coded, state, guesses[0].clone()), expected, atol=1e-2, rtol=1e-3)
+    missing = unmoved[::2, ::2].astype(np.float32)
+    return replace(core_nothing(core), motion=fields[0], unmoved=unmoved, missing=missing), state
+
+
+def core_nothing(core: Reconstructor) -> CodedFrame:
+    count = core.grid[0] * core.grid[1]
+    return CodedFrame(False, 20, np.zeros(count, np.uint8), np.zeros((count, CHANNELS), np.int16))
+
+
+ROWS = {"row": [(12, slice(None))], "rows": [(slice(8, 12), slice(None)), (slice(24, 30), 3)], "one": [(39, 5)]}
+ROWS["both ends"] = [(0, 2), (39, slice(None))]
+
+
+@pytest.mark.parametrize("lost", ROWS)
+def test_the_imputer_shows_the_weighted_sum_of_its_guesses_and_nothing_else(lost):
+    core = Reconstructor(load_model("m"), 96, 320, torch.device("cpu"))
+    torch.nn.init.normal_(core._chooser.tail.weight, std=0.5, generator=torch.Generator().manual_seed(1))
+    coded, state = damaged(core, ROWS[lost])
+    look = core.look(coded, state)
+    pictures = torch.cat([reconstruct.move(state.picture, MotionField(f, coded.motion.size)) for f in look.fields])
+    pictures[conceal.STILL] = state.packed[0]
+    seen = torch.from_numpy(look.seen)[None]
+    around = state.recall.h.repeat_interleave(2, 2).repeat_interleave(2, 3)[:, :, look.rows]
+    with torch.inference_mode():
+        weights = core._chooser.weights(seen, around)[0]
+        shown = core.imputed(coded, state)[1][0]
+    expected = (weights[:, None] * pictures[:, :, look.rows]).sum(0)
+    unmoved = torch.from_numpy(coded.unmoved)
+    here = unmoved[look.rows]
+    torch.testing.assert_close(shown[:, look.rows][:, here], expected[:, here], atol=1e-2, rtol=1e-3)
+    assert torch.equal(shown[:, ~unmoved], pictures[conceal.LAST][:, ~unmoved])
+
+
+def test_what_the_imputer_sees_is_how_guesses_differ_and_how_they_fare_where_motion_arrived():
+    core = Reconstructor(load_model("m"), 96, 320, torch.device("cpu"))
+    coded, state = damaged(core, ROWS["rows"])
+    look = core.look(coded, state)
+    squares = [(look.pictures[a] - look.pictures[b]) ** 2 for a, b in PAIRS]
+    np.testing.assert_allclose(look.seen[: len(PAIRS)], [np.log1p(s.mean(-1) / 4) for s in squares], rtol=1e-3)
+    known = ~coded.unmoved[look.rows]
+    last = reconstruct.move(state.picture, state.motion)[0].permute(1, 2, 0).numpy()
+    off = np.log1p(((last - look.cells) ** 2).mean(-1))[look.rows] / 3
+    np.testing.assert_allclose(look.seen[-3][known], off[known], rtol=1e-3)
+    assert look.seen[-3][~known].min() > 0.1 and (look.seen[len(PAIRS) + 3] == ~known).all()
+
+
+def test_a_frame_that_lost_motion_is_what_the_imputer_shows(core):
+    tall = Reconstructor(load_model("m"), 96, 320, torch.device("cpu"))
+    coded, state = damaged(tall, ROWS["rows"])
+    coded = replace(coded, missing=np.where(coded.unmoved[::2, ::2], 1, 0).astype(np.float32))
+    with torch.inference_mode():
+        after = tall.after(state, coded, 4)
+        assert torch.equal(after.packed, clip(tall.imputed(coded, state)[1]))
+        nothing = replace(coded, unmoved=np.ones((40, 12), bool), missing=np.ones((20, 6), np.float32))
+        moved = reconstruct.move(state.picture, state.motion)
+        assert torch.equal(tall.after(state, nothing, 4).packed, clip(moved)), "nothing arrived: it moves on"
 
 
 def test_the_kernel_describes_motion_as_torch_does():
     core, rng = Reconstructor(load_model("m"), 96, 80, torch.device("cpu")), np.random.default_rng(0)
     fields = [random_field(rng, 10, 12) for _ in "ab"]
-    unmoved = rng.random((10, 12)) < 0.5
-    expected = describe(*map(core.vectors, fields), torch.from_numpy(unmoved)[None, None].float())
-    torch.testing.assert_close(core.motion_features(*fields, unmoved), expected, atol=1e-3, rtol=1e-3)
+    expected = describe(*map(core.vectors, fields))
+    torch.testing.assert_close(core.motion_features(*fields), expected, atol=1e-3, rtol=1e-3)

@@ -1,19 +1,10 @@
-"""The imputer chooses between guesses: what arrived is untouched, and what it shows lies between the guesses."""
+"""The imputer chooses between guesses: its weights add up to one, and its memory stays bounded and matters."""
 
 from __future__ import annotations
 
 import torch
 
-from lrae.models.imputer import Imputer
-
-
-def inputs(seed: int = 0):
-    generator = torch.Generator().manual_seed(seed)
-    pictures = [torch.randn(1, 96, 8, 12, generator=generator) * 30 for _ in range(3)]
-    vectors = [torch.randn(1, 2, 8, 12, generator=generator) * 20 for _ in range(2)]
-    unmoved = torch.zeros(1, 1, 8, 12)
-    unmoved[..., 4:, :] = 1
-    return pictures, vectors, unmoved
+from lrae.models.imputer import CONTEXT, GUESSES, REMEMBERED, SEEN, Imputer, describe
 
 
 def random_imputer() -> Imputer:
@@ -23,27 +14,37 @@ def random_imputer() -> Imputer:
     return imputer.requires_grad_(False)
 
 
-def test_what_arrived_is_untouched_and_the_rest_lies_between_the_guesses():
-    imputer, (pictures, vectors, unmoved) = random_imputer(), inputs()
-    shown = imputer.blend(*pictures, *vectors, unmoved, torch.randn(1, 8, 4, 6))
-    assert torch.equal(shown[..., :4, :], pictures[0][..., :4, :])
-    assert not torch.equal(shown[..., 4:, :], pictures[0][..., 4:, :])
-    moved, before, still = pictures
-    reach = (before - moved).abs() + (still - moved).abs()
-    assert ((shown - moved).abs() <= reach + 1e-4).all()
+def test_weights_are_shares_and_an_untrained_imputer_trusts_all_guesses_alike():
+    seen, h = torch.rand(1, SEEN, 8, 12), torch.randn(1, 8, 8, 12)
+    weights = random_imputer().weights(seen, h)
+    assert weights.shape == (1, GUESSES, 8, 12) and weights.min() >= 0
+    torch.testing.assert_close(weights.sum(1), torch.ones(1, 8, 12))
+    torch.testing.assert_close(Imputer(16, 8).weights(seen, h), torch.full((1, GUESSES, 8, 12), 1 / GUESSES))
+
+
+def test_rows_cut_beyond_the_context_give_what_the_whole_picture_gives():
+    imputer, seen, h = random_imputer(), torch.rand(1, SEEN, 20, 6), torch.randn(1, 8, 20, 6)
+    whole = imputer.weights(seen, h)
+    top, bottom = 8 - CONTEXT, 12 + CONTEXT
+    part = imputer.weights(seen[:, :, top:bottom], h[:, :, top:bottom])
+    torch.testing.assert_close(part[:, :, CONTEXT:-CONTEXT], whole[:, :, 8:12])
 
 
 def test_the_memory_stays_bounded_and_matters():
-    imputer, (pictures, vectors, unmoved) = random_imputer(), inputs()
+    imputer, seen = random_imputer(), torch.rand(1, REMEMBERED, 4, 6) * 3
     h = c = torch.zeros(1, 8, 4, 6)
     for _ in range(200):
-        h, c = imputer.remember(pictures[0], *vectors, unmoved, h, c)
+        h, c = imputer.recollect(seen, h, c)
     assert h.abs().max() <= 1 and torch.isfinite(c).all()
-    fresh = imputer.blend(*pictures, *vectors, unmoved, torch.zeros_like(h))
-    assert not torch.equal(fresh, imputer.blend(*pictures, *vectors, unmoved, h))
+    features, around = torch.rand(1, SEEN, 4, 6), torch.zeros_like(h)
+    assert not torch.equal(imputer.weights(features, around), imputer.weights(features, h))
 
 
-def test_three_equal_guesses_are_shown_as_they_are():
-    (picture, _, _), vectors, unmoved = inputs()
-    shown = random_imputer().blend(picture, picture, picture, *vectors, unmoved, torch.zeros(1, 8, 4, 6))
-    torch.testing.assert_close(shown, picture)
+def test_motion_is_described_by_its_size_its_change_and_its_roughness():
+    pan = torch.full((1, 2, 12, 12), 16.0)
+    still, size = torch.zeros_like(pan), 16 * 2**0.5 / 32
+    torch.testing.assert_close(describe(pan, pan)[0, :, 5, 5], torch.tensor([size, 0, 0]), atol=1e-3, rtol=0)
+    torch.testing.assert_close(describe(pan, still)[0, :, 5, 5], torch.tensor([size, size, 0]), atol=1e-3, rtol=0)
+    rough = pan.clone()
+    rough[..., ::2] = -16
+    assert describe(rough, rough)[0, 2].min() > 0.5
