@@ -12,7 +12,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from lrae.codec.jit import kernel
+from lrae.codec.jit import inline, kernel
+from lrae.codec.lanes import WIDE, floats, load, splat, store
 from lrae.codec.motion_field import LIMIT, MotionField
 from lrae.codec.state import CodedFrame, State
 from lrae.models.blocks import clip
@@ -20,7 +21,8 @@ from lrae.models.blocks import clip
 REACH = 8  # cells: how far vectors are interpolated
 LAST_WEIGHT = 0.02  # of the last frame's vector, against 1/distance of the current frame's
 ALIKE = 0.25  # how much less a cell counts that last moved otherwise, per squared quarter-pel
-TINY = 1e-6  # weight of the last frame's vector where nothing alike is known
+TINY = 1e-12
+WEIGHT = WIDE - 1  # place of the sum of weights among the values of similar()
 SAME_SCENE = 100.0  # mean square difference of the parts that arrived from the last picture, grey levels
 # guesses of lost motion: the nearest cells' around, as it last was, that and the nearest cells' change, the motion of
 # cells around that last moved alike, the last and their change, none at all
@@ -47,61 +49,83 @@ def fill(coded: CodedFrame, state: State, impute: str) -> CodedFrame:
 def guess(vectors: np.ndarray, unmoved: np.ndarray, last: np.ndarray | None) -> np.ndarray:
     """Vectors int16 [rows, columns, 2] for the cells where `unmoved`: the best single guess, which is the last frame's
     motion (None: no motion) and what has changed for cells around that last moved alike."""
-    if last is None:
-        last = np.zeros_like(vectors)
-    values = vectors.astype(np.float32) - last
-    total, weight = similar(values, np.ascontiguousarray(last), unmoved, REACH)
-    return _vectors(last + total / (weight + np.float32(TINY))[..., None], vectors, unmoved)
+    last = np.zeros_like(vectors) if last is None else np.ascontiguousarray(last)
+    values = np.zeros((*unmoved.shape, WIDE), np.float32)
+    values[..., :2], values[..., 2:4], values[..., WEIGHT] = vectors, last, 1
+    mean = similar(values, last, unmoved, REACH)
+    out = vectors.astype(np.int16)
+    change(mean, last, unmoved, out)
+    return out
 
 
 def guesses(
     vectors: np.ndarray, unmoved: np.ndarray, last: np.ndarray, evidence: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All guesses of motion: (int16 [6, rows, columns, 2]; `evidence`, float32 [rows, columns, n], where `unmoved` that
+    """All guesses of motion: (int16 [6, rows, columns, 2]; `evidence`, float32 [3, rows, columns], where `unmoved` that
     of cells around that last moved alike; how much stands behind the nearest cells' and their motion, float32 [2, rows,
     columns])."""
-    known = ~unmoved
-    vectors = np.where(unmoved[..., None], last, vectors)
-    both = np.concatenate((vectors, last), 2)
-    total, weight = around(both, known, REACH)
-    nearest, before = np.split(total, 2, 2)
-    share = 1 / (weight + np.float32(LAST_WEIGHT))[..., None]
-    values = np.concatenate((both.astype(np.float32), evidence), 2)
-    mean, behind = similar(values, np.ascontiguousarray(last), unmoved, REACH)
-    mean += TINY * values
-    mean /= (behind + TINY)[..., None]
-    alike, alike_before = mean[..., :2], mean[..., 2:4]
-    fields = np.stack(
-        (
-            (nearest + np.float32(LAST_WEIGHT) * last) * share,
-            last,
-            last + (nearest - before) * share,
-            alike,
-            last + (alike - alike_before),
-            np.zeros_like(last),
-        )
-    )
-    evidence = np.where(unmoved[..., None], mean[..., 4:], evidence)
-    return _vectors(fields, vectors, unmoved), evidence, np.stack((weight, behind))
+    last = np.ascontiguousarray(last)
+    values = np.empty((*unmoved.shape, WIDE), np.float32)
+    values[..., :2], values[..., 2:4], values[..., WEIGHT] = vectors, last, 1
+    values[..., 4:WEIGHT] = evidence.transpose(1, 2, 0)
+    mean = similar(values, last, unmoved, REACH)
+    nearest, weight = around(np.concatenate((vectors, last), 2), ~unmoved, REACH)
+    fields = np.empty((6, *vectors.shape), np.int16)
+    fields[:] = vectors
+    put(mean, nearest, weight, last, unmoved, fields)
+    change(mean, last, unmoved, fields[CHANGE])
+    seen = np.where(unmoved, mean[..., 4:WEIGHT].transpose(2, 0, 1), evidence)
+    return fields, seen, np.stack((weight, mean[..., WEIGHT]))
 
 
-def _vectors(guessed: np.ndarray, vectors: np.ndarray, unmoved: np.ndarray) -> np.ndarray:
-    """Fields as they can be coded, guessed where `unmoved`: int16."""
-    return np.where(unmoved[..., None], np.rint(guessed).clip(-LIMIT, LIMIT), vectors).astype(np.int16)
+@kernel
+def put(mean, nearest, weight, last, unmoved, fields):
+    """Every guess but CHANGE where `unmoved`. mean: of similar(); nearest, weight: of around(), of vectors and last."""
+    for y in range(unmoved.shape[0]):
+        for x in range(unmoved.shape[1]):
+            if not unmoved[y, x]:
+                continue
+            share = 1 / (weight[y, x] + np.float32(LAST_WEIGHT))
+            for n in range(2):
+                before = np.float32(last[y, x, n])
+                total = nearest[y, x, n]
+                fields[LAST, y, x, n], fields[STILL, y, x, n] = last[y, x, n], 0
+                fields[NEAREST, y, x, n] = _vector((total + np.float32(LAST_WEIGHT) * before) * share)
+                fields[NEAREST_CHANGE, y, x, n] = _vector(before + (total - nearest[y, x, n + 2]) * share)
+                known = mean[y, x, WEIGHT] > 0
+                fields[SIMILAR, y, x, n] = _vector(mean[y, x, n]) if known else last[y, x, n]
+
+
+@kernel
+def change(mean, last, unmoved, out):
+    """Where `unmoved`: the last vectors and what has changed for cells around that last moved alike."""
+    for y in range(unmoved.shape[0]):
+        for x in range(unmoved.shape[1]):
+            if unmoved[y, x]:
+                for n in range(2):
+                    out[y, x, n] = _vector(np.float32(last[y, x, n]) + mean[y, x, n] - mean[y, x, n + 2])
+
+
+@inline
+def _vector(value):
+    """As it can be coded."""
+    return min(max(np.rint(value), -LIMIT), LIMIT)
 
 
 @kernel
 def similar(values, guide, lost, reach):
-    """For every place of bool `lost` the sum of values, float32 [rows, columns, n], of those not lost, at most `reach`
-    away: each by how close it is and how much alike is its guide, int16 [rows, columns, 2]; and the sum of these
-    weights, float32 (a joint bilateral filter: Petschnigg et al., SIGGRAPH 2004)."""
-    rows, columns, count = values.shape
-    total, weight = np.zeros(values.shape, np.float32), np.zeros(lost.shape, np.float32)
+    """For every place of bool `lost` the mean of values, float32 [rows, columns, WIDE], of those not lost, at most
+    `reach` away: each by how close it is and how much alike is its guide, int16 [rows, columns, 2] (a joint bilateral
+    filter: Petschnigg et al., SIGGRAPH 2004). The last value is 1 where known; of the mean it is the sum of weights."""
+    rows, columns = lost.shape
+    out = np.zeros(values.shape, np.float32)
+    source, target = floats(values), floats(out)
     for y in range(rows):
         for x in range(columns):
             if not lost[y, x]:
                 continue
-            a, b = np.float32(guide[y, x, 0]), np.float32(guide[y, x, 1])
+            to = (y * columns + x) * WIDE
+            a, b, total = np.float32(guide[y, x, 0]), np.float32(guide[y, x, 1]), splat(np.float32(0))
             for v in range(max(0, y - reach), min(rows, y + reach + 1)):
                 for u in range(max(0, x - reach), min(columns, x + reach + 1)):
                     if lost[v, u]:
@@ -109,10 +133,12 @@ def similar(values, guide, lost, reach):
                     c, d = np.float32(guide[v, u, 0]) - a, np.float32(guide[v, u, 1]) - b
                     away = np.float32((v - y) * (v - y) + (u - x) * (u - x))
                     near = np.float32(1) / ((np.float32(1) + np.float32(ALIKE) * (c * c + d * d)) * away)
-                    weight[y, x] += near
-                    for n in range(count):
-                        total[y, x, n] += near * values[v, u, n]
-    return total, weight
+                    total += splat(near) * load(source, (v * columns + u) * WIDE)
+            store(total, target, to)
+            weight = out[y, x, WIDE - 1]
+            for n in range(WIDE - 1):
+                out[y, x, n] /= max(weight, np.float32(TINY))
+    return out
 
 
 @kernel

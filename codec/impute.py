@@ -14,7 +14,7 @@ import torch
 from lrae.codec import conceal
 from lrae.codec.impute_kernels import blend, distance, texture
 from lrae.codec.motion_field import MotionField
-from lrae.codec.warp_kernels import SCRATCH, warp
+from lrae.codec.warp_kernels import SCRATCH, differs, warp
 from lrae.models.blocks import PACKED
 from lrae.models.imputer import CONTEXT, GUESSES, PAIRS, SEEN, Imputer
 
@@ -41,30 +41,34 @@ class Look(NamedTuple):
 def look(picture: np.ndarray, still: np.ndarray, motion: MotionField, unmoved: np.ndarray, last: np.ndarray, q: int):
     """What stands in for the cells where `unmoved`. picture, still: the last one, as State has it and float32
     [h,w,96]; motion: what arrived; last: vectors of the frame before. Returns a Look."""
-    known = ~unmoved
-    everywhere, scratch = np.arange(len(known)), np.empty(SCRATCH, np.float32)
-
-    def moved(vectors: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        cells = np.empty((len(rows), vectors.shape[1], PACKED), np.float32)
-        warp(picture, vectors, rows, scratch, cells)
-        return cells
-
+    lines, scratch, other = np.arange(len(unmoved)), np.empty(SCRATCH, np.float32), np.empty_like(unmoved)
     went_on = np.where(unmoved[..., None], last, motion.vectors)
-    cells = moved(went_on, everywhere)
-    evidence = np.empty((3, *known.shape), np.float32)
-    distance(moved(np.ascontiguousarray(last), everywhere), cells, evidence[0])
+    cells = np.empty((*unmoved.shape, PACKED), np.float32)
+    warp(picture, went_on, lines, scratch, cells)
+
+    def moved(vectors: np.ndarray, rows: np.ndarray, out: np.ndarray) -> np.ndarray:
+        """Rows of the picture, moved: what differs from `cells`."""
+        np.take(cells, rows, 0, out)
+        differs(vectors, went_on, other)
+        warp(picture, vectors, rows, scratch, out, other)
+        return out
+
+    evidence = np.empty((3, *unmoved.shape), np.float32)
+    distance(moved(np.ascontiguousarray(last), lines, np.empty_like(cells)), cells, evidence[0])
     distance(still, cells, evidence[1])
     evidence[2] = 0.25 * np.abs(motion.vectors.astype(np.float32) - last).sum(-1)
     np.log1p(evidence, out=evidence)
 
-    fields, evidence, support = conceal.guesses(motion.vectors, unmoved, last, evidence.transpose(1, 2, 0))
+    fields, evidence, support = conceal.guesses(motion.vectors, unmoved, last, evidence)
     rows = conceal.near(unmoved.any(1), CONTEXT)
-    pictures = np.empty((GUESSES, len(rows), known.shape[1], PACKED), np.float32)
-    pictures[conceal.LAST], pictures[conceal.STILL] = cells[rows], still[rows]
-    for guess in set(range(GUESSES)) - {conceal.LAST, conceal.STILL}:
-        warp(picture, fields[guess], rows, scratch, pictures[guess])
+    pictures = np.empty((GUESSES, len(rows), *cells.shape[1:]), np.float32)
+    for guess in range(GUESSES):
+        if guess == conceal.STILL:
+            np.take(still, rows, 0, pictures[guess])
+        else:
+            moved(fields[guess], rows, pictures[guess])
 
-    seen = np.empty((SEEN, len(rows), known.shape[1]), np.float32)
+    seen = np.empty((SEEN, len(rows), unmoved.shape[1]), np.float32)
     for index, (a, b) in enumerate(PAIRS):
         distance(pictures[a], pictures[b], seen[index])
     np.log1p(0.25 * seen[: len(PAIRS)], out=seen[: len(PAIRS)])
@@ -76,5 +80,5 @@ def look(picture: np.ndarray, still: np.ndarray, motion: MotionField, unmoved: n
     for index, (a, b) in enumerate(conceal.COMPARED, 4):
         rest[index] = np.log1p(np.abs(fields[a][rows].astype(np.float32) - fields[b][rows]).sum(-1) / 8)
     rest[7] = q / 32
-    rest[8:] = evidence[rows].transpose(2, 0, 1) / 3
+    rest[8:] = evidence[:, rows] / 3
     return Look(cells, fields, rows, pictures, seen)

@@ -57,11 +57,11 @@ def mix(out, to, source, i, j, k, l, table, row):  # noqa: E741
 
 
 @kernel
-def warp(picture, vectors, rows, scratch, out):
+def warp(picture, vectors, rows, scratch, out, wanted=None):
     """Some rows of cells of the moved picture, packed: into out, float32 [R, columns, PACKED].
 
     picture: float32 [3/2 H, W], as State has it; vectors: int16 [H/8, W/8, 2], quarter-pel; rows: int64 [R]; scratch:
-    float32 [SCRATCH].
+    float32 [SCRATCH]; wanted: bool [H/8, W/8], other cells of out stay as they are.
     """
     lines, columns = vectors.shape[:2]
     width, source, packed = WIDE * columns, floats(picture), floats(out)
@@ -70,6 +70,8 @@ def warp(picture, vectors, rows, scratch, out):
         row = rows[n]
         up, down = max(row - 1, 0), min(row + 1, lines - 1)
         for column in range(columns):
+            if wanted is not None and not wanted[row, column]:
+                continue
             x, left, right = WIDE * column, max(column - 1, 0), min(column + 1, columns - 1)
             dx, dy = vectors[row, column, 0], vectors[row, column, 1]
             ux, uy = vectors[up, column, 0], vectors[up, column, 1]
@@ -104,6 +106,20 @@ def warp(picture, vectors, rows, scratch, out):
             for i in range(AREA // 4):
                 packed[to + i] = work[2 * i]
                 packed[to + AREA // 4 + i] = work[2 * i + 1]
+
+
+@kernel
+def differs(one, other, out):
+    """Where cells of a picture moved by int16 [h, w, 2], `one`, differ from those moved by `other`: bool [h, w]."""
+    lines, columns = out.shape
+    for y in range(lines):
+        up, down = max(y - 1, 0), min(y + 1, lines - 1)
+        for x in range(columns):
+            left, right = max(x - 1, 0), min(x + 1, columns - 1)
+            out[y, x] = False
+            for v, u in ((y, x), (up, x), (down, x), (y, left), (y, right)):
+                if one[v, u, 0] != other[v, u, 0] or one[v, u, 1] != other[v, u, 1]:
+                    out[y, x] = True
 
 
 @kernel

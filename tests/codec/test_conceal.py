@@ -17,9 +17,9 @@ def test_what_is_known_stays_and_guesses_stay_within_reason(seed, rows, columns)
     rng = np.random.default_rng(seed)
     vectors, last = (rng.integers(-60, 60, (rows, columns, 2)).astype(np.int16) for _ in range(2))
     unmoved = rng.random((rows, columns)) < rng.random()
-    evidence = rng.random((rows, columns, 3), np.float32)
+    evidence = rng.random((3, rows, columns), np.float32)
     fields, seen, support = conceal.guesses(vectors, unmoved, last, evidence)
-    assert (fields[:, ~unmoved] == vectors[~unmoved]).all() and (seen[~unmoved] == evidence[~unmoved]).all()
+    assert (fields[:, ~unmoved] == vectors[~unmoved]).all() and (seen[:, ~unmoved] == evidence[:, ~unmoved]).all()
     np.testing.assert_array_equal(fields[conceal.LAST][unmoved], last[unmoved])
     assert not fields[conceal.STILL][unmoved].any() and (support >= 0).all()
     np.testing.assert_array_equal(fields[conceal.CHANGE], conceal.guess(vectors, unmoved, last))
@@ -41,7 +41,7 @@ def test_a_pan_is_guessed_exactly_and_where_nothing_is_known_the_last_motion_goe
 def test_a_lost_place_changes_its_motion_as_those_that_last_moved_alike():
     last, unmoved = np.zeros((12, 20, 2), np.int16), np.zeros((12, 20), bool)
     last[:, :10], unmoved[4:8] = (40, 0), True
-    vectors = np.where((last != 0).any(2, keepdims=True), np.int16(44), np.int16(-4))
+    vectors = np.where((last != 0).any(2, keepdims=True), np.array((44, 4), np.int16), np.array((-4, 0), np.int16))
     guessed = conceal.guess(np.where(unmoved[..., None], np.int16(99), vectors), unmoved, last)
     assert np.abs(guessed - vectors).max() <= 2
 
