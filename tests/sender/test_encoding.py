@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lrae.codec.types import EncodeHints
-from lrae.sender.encoding import COARSEST_BUSY, FrameEncoder, side_copies
+from lrae.sender.encoding import COARSEST_BUSY, MISSING_FIRST, SILENT, FrameEncoder, side_copies
 from lrae.sender.events import News
 from lrae.sender.rate import RateControl
 from lrae.sender.reference import ReferenceTracker
@@ -160,3 +160,19 @@ def test_no_frame_is_finer_than_it_may_be_however_much_room_there_is(small_forma
 
     assert finest() > 55
     assert finest(finest=50) == 50
+
+
+def test_where_nothing_is_heard_all_that_the_network_loses_counts_for_spare_motion(small_format, picture, fake_codec):
+    losses = []
+
+    class Listening(fake_codec):
+        def encode(self, state, frame, number, q, hints, reference=0):
+            losses.append(hints.loss)
+            return super().encode(state, frame, number, q, hints, reference)
+
+    frames = FrameEncoder(Listening(small_format), 20)
+    for number in range(SILENT + 3):
+        frames.encode(picture(number), News(loss=0.4))
+    assert set(losses[: SILENT - 1]) == {MISSING_FIRST} and set(losses[SILENT:]) == {0.4}
+    frames.encode(picture(SILENT + 3), News(((SILENT, frozenset({0, 1})),), loss=0.4))
+    assert losses[-1] < 0.4, "what parity leaves lost is known again"
