@@ -53,11 +53,13 @@ def look(picture: np.ndarray, still: np.ndarray, motion: MotionField, unmoved: n
         warp(picture, vectors, rows, scratch, out, other)
         return out
 
-    evidence = np.empty((3, *unmoved.shape), np.float32)
-    distance(moved(np.ascontiguousarray(last), lines, np.empty_like(cells)), cells, evidence[0])
-    distance(still, cells, evidence[1])
-    evidence[2] = 0.25 * np.abs(motion.vectors.astype(np.float32) - last).sum(-1)
-    np.log1p(evidence, out=evidence)
+    rows = conceal.near(unmoved.any(1), conceal.REACH)
+    around, evidence = cells[rows], np.zeros((3, *unmoved.shape), np.float32)
+    far = np.empty((3, *around.shape[:2]), np.float32)
+    distance(moved(np.ascontiguousarray(last), rows, np.empty_like(around)), around, far[0])
+    distance(still[rows], around, far[1])
+    far[2] = 0.25 * np.abs(motion.vectors[rows].astype(np.float32) - last[rows]).sum(-1)
+    evidence[:, rows] = np.log1p(far)
 
     fields, evidence, support = conceal.guesses(motion.vectors, unmoved, last, evidence)
     rows = conceal.near(unmoved.any(1), CONTEXT)
