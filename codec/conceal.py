@@ -21,7 +21,7 @@ from lrae.models.blocks import clip
 REACH = 8  # cells: how far vectors are interpolated
 LAST_WEIGHT = 0.02  # of the last frame's vector, against 1/distance of the current frame's
 ALIKE = 0.25  # how much less a cell counts that last moved otherwise, per squared quarter-pel
-TINY = 1e-12
+TINY = 1e-12  # sum of weights where nothing is known
 WEIGHT = WIDE - 1  # place of the sum of weights among the values of similar()
 SAME_SCENE = 100.0  # mean square difference of the parts that arrived from the last picture, grey levels
 # guesses of lost motion: the nearest cells' around, as it last was, that and the nearest cells' change, the motion of

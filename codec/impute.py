@@ -38,9 +38,11 @@ class Look(NamedTuple):
         return self.cells
 
 
-def look(picture: np.ndarray, still: np.ndarray, motion: MotionField, unmoved: np.ndarray, last: np.ndarray, q: int):
+def look(
+    picture: np.ndarray, still: np.ndarray, motion: MotionField, unmoved: np.ndarray, last: np.ndarray, q: int
+) -> Look:
     """What stands in for the cells where `unmoved`. picture, still: the last one, as State has it and float32
-    [h,w,96]; motion: what arrived; last: vectors of the frame before. Returns a Look."""
+    [h,w,96]; motion: what arrived; last: vectors of the frame before."""
     lines, scratch, other = np.arange(len(unmoved)), np.empty(SCRATCH, np.float32), np.empty_like(unmoved)
     went_on = np.where(unmoved[..., None], last, motion.vectors)
     cells = np.empty((*unmoved.shape, PACKED), np.float32)

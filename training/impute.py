@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from rich.progress import track
 
+from lrae.codec.conceal import CHANGE
 from lrae.errors import ConfigError
 from lrae.models.imputer import Imputer
 from lrae.models.network import LraeNetwork
@@ -22,7 +23,6 @@ from lrae.training.train import schedule, update_average
 
 FORGET = 0.25  # share of a batch that trains without memory
 WARM_UP = 8  # frames that the memory has seen, at most, before the one that counts
-BEST = 4  # the single guess that the log compares with: lrae.codec.conceal.CHANGE
 
 
 @dataclass(frozen=True)
@@ -151,4 +151,4 @@ def gain(
     lost, gram = torch.from_numpy(frame.lost).to(device), torch.from_numpy(frame.gram).to(device)[frame.lost]
     weights = weights[:, lost].T[:, None]
     error = (weights @ gram @ weights.mT).mean()
-    return 10 * ((error + frame.floor) / (gram[:, BEST, BEST].mean() + frame.floor)).log10()
+    return 10 * ((error + frame.floor) / (gram[:, CHANGE, CHANGE].mean() + frame.floor)).log10()

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from lrae.codec import make_decoder
+from lrae.codec.conceal import CHANGE
 from lrae.codec.lrae import LraeDecoder, LraeEncoder
 from lrae.codec.types import EncodeHints, VideoFormat
 from lrae.errors import ConfigError
@@ -78,7 +79,7 @@ def test_the_training_loss_is_the_error_of_what_the_decoder_shows(trained, clips
     with torch.inference_mode():
         found = float(impute.gain(core.imputer, recording, frame, CPU))
         shown = core.imputed(coded, previous)[1][0]
-        guess = core.look(coded, previous).pictures[impute.BEST]
+        guess = core.look(coded, previous).pictures[CHANGE]
     truth = clip.frame(3)
     wanted = pack(*(torch.from_numpy(p)[None, None].float() for p in (truth.y, truth.u, truth.v)))[0]
     gone = torch.from_numpy(coded.unmoved)
