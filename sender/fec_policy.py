@@ -20,7 +20,7 @@ TRUST = 50.0  # dB times datagrams by which one memory must have done better to 
 MOST = 2.0  # times TRUST: more than that does not count, as the path may change
 ENOUGH = 16  # datagrams to know before the first parity
 FEW = 300  # datagrams; where fewer are known, independent losses of the same rate stand in for the others
-FIRST_FRAME, FIRST = 3 / 4, 1 / 2  # share of parity of the first frame, on which all build, and of those before ENOUGH
+FIRST_FRAME, FIRST = 3 / 4, 1 / 2  # share of parity of the first frame, on which all build, and of the next
 MARGIN = 0.2  # dB by which another plan must be better than the present one
 SHARES = (1 / 8, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1, 3 / 2, 2)  # parity packets per packet
 WINDOWS = (1, 2, 3, 4, 6, 8)  # frames; 1: block
@@ -122,7 +122,7 @@ class AdaptiveFec:
             self._fresh, self._slack = 0, slack
         if not self.share:
             return Plan()
-        self._owed = FIRST_FRAME * len(sizes) if self._owed is None else self._owed + self.share * len(sizes)
+        self._owed = max(1, FIRST_FRAME * len(sizes)) if self._owed is None else self._owed + self.share * len(sizes)
         parity = int(self._owed + 1e-9)
         self._owed -= parity
         return Plan("streaming" if self.window > 1 else "block", parity, self.window, self.loss)

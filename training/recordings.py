@@ -59,7 +59,8 @@ class Recording:
 
 
 def record(model: Model, clip: Clip, rng: np.random.Generator, frames: int) -> Recording | None:
-    """One stream of a clip: random rate, number of packets, layout, loss process, with or without feedback."""
+    """One stream of a clip: random pictures of it in a row, forwards or backwards, random rate, number of packets,
+    layout, loss process, with or without feedback."""
     video = VideoFormat(*clip.size, Fraction(30))
     encoder, decoder = LraeEncoder(model, video), LraeDecoder(model, video)
     q, packets = int(rng.integers(*RATES)), int(rng.integers(2, 17))
@@ -69,10 +70,12 @@ def record(model: Model, clip: Clip, rng: np.random.Generator, frames: int) -> R
     lost, sender = parse_loss(spec).outcomes(rng), FrameEncoder(encoder, q, packets, layout)
     told, pending, state = rng.random() < FEEDBACK, [], decoder.initial_state()
     memory, starts, damaged, start = [], [], [], True
-    for number in range(min(frames, len(clip.pictures))):
+    begin = int(rng.integers(max(1, len(clip.pictures) - frames + 1)))
+    order = range(begin, min(begin + frames, len(clip.pictures)))[:: rng.choice((1, -1))]
+    for number, picture in enumerate(map(clip.frame, order)):
         news = tuple(pending[:-AGE]) if told else ()
         pending = pending[-AGE:]
-        encoded = sender.encode(clip.frame(number), News(news, loss=loss if told else 0.5 * loss))
+        encoded = sender.encode(picture, News(news, loss=loss if told else 0.5 * loss))
         gone = number and rng.random() < GONE
         kept = {i: p for i, p in enumerate(encoded.payloads) if not number or not (next(lost) or gone)}
         before = state
@@ -86,7 +89,7 @@ def record(model: Model, clip: Clip, rng: np.random.Generator, frames: int) -> R
         for got in (kept, *({i: encoded.payloads[i] for i in some} for some in others)):
             part = decoder.parse(encoded.header, got)[0] if got else None
             if part is not None and part.unmoved is not None and part.unmoved.any() and not part.unmoved.all():
-                damaged.append(_damaged(decoder, before, part, clip.frame(number), len(memory)))
+                damaged.append(_damaged(decoder, before, part, picture, len(memory)))
         memory.append(_remembered(decoder, before, state, coded))
         starts.append(start)
         start = False

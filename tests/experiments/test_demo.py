@@ -181,11 +181,11 @@ def test_three_processes_carry_a_video_through_loss_with_the_concealment_that_wa
         load_model("m")
     except ModelError:
         pytest.skip("no shipped weights")
-    arguments = ["--input", "synthetic:96x64@10x12", "--delay", "5", "--classifier", "none"]
+    arguments = ["--input", "synthetic:96x64@10x20", "--loss", "0.05", "--delay", "5", "--classifier", "none"]
     args = demo.build_parser().parse_args(arguments)
     video, count = demo.record(args, tmp_path / "original.y4m")
     seen = []
-    demo.transmit(args, tmp_path / "original.y4m", video, 1.2, "zero", tmp_path, seen.append)
+    demo.transmit(args, tmp_path / "original.y4m", video, 2.0, "zero", tmp_path, seen.append)
     shown = read_events(tmp_path / "receiver.jsonl")["shown"]
-    assert count == 12 and 1 <= len(shown) <= 12 and seen
+    assert count == 20 and 1 <= len(shown) <= 20 and seen
     assert len(list(demo.frames_of(tmp_path / "received.y4m"))) == len(shown)
