@@ -39,6 +39,7 @@ COARSEST_BUSY = 42  # computing time alone makes it no coarser: below, coarser f
 SPREAD = 0.15  # share of packets lost from which a frame of several payloads takes at least two datagrams
 MISSING_FIRST, MISSING_WEIGHT = 0.05, 0.03  # share of payloads that are not recovered: at first; of a frame in the mean
 NO_LOSS = 1e-3  # of these: too few for spare motion
+UNEVEN = 0.06  # share of packets lost from which no frame is finer for the next ones' sake: too little of it lasts
 SILENT = 8  # frames without news after which all that the network loses counts, for nobody knows what parity recovers
 MAX_QUEUE = 0.25  # seconds that packets may wait to leave; beyond that a frame is skipped
 
@@ -191,9 +192,9 @@ class FrameEncoder:
             copies = side_copies(loss, intra)
             refresh = frozenset() if intra or self._refresher is None else self._refresher.choose(frame.y, step_of(q))
             missing = self._missing if self._silent < SILENT else max(self._missing, loss)
-            missing, live = missing * (missing > NO_LOSS), isinstance(self._q, RateControl)
+            missing, even = missing * (missing > NO_LOSS), loss > UNEVEN or isinstance(self._q, RateControl)
             least, layout = self._least(loss), self._layout
-            hints = EncodeHints(intra, self._packets, layout, copies, room, missing, repair, refresh, least, live)
+            hints = EncodeHints(intra, self._packets, layout, copies, room, missing, repair, refresh, least, even)
             encoded, after = self._encoder.encode(state, frame, self._number, q, hints, tracker.number)
             if max(map(len, encoded.payloads)) <= room:
                 return self._bundle(encoded, loss), after, q
