@@ -114,9 +114,10 @@ def _vector(value):
 
 @kernel
 def similar(values, guide, lost, reach):
-    """For every place of bool `lost` the mean of values, float32 [rows, columns, WIDE], of those not lost, at most
-    `reach` away: each by how close it is and how much alike is its guide, int16 [rows, columns, 2] (a joint bilateral
-    filter: Petschnigg et al., SIGGRAPH 2004). The last value is 1 where known; of the mean it is the sum of weights."""
+    """For every place of bool `lost` the mean of values, float32 [rows, columns, WIDE], of every other one not lost, at
+    most `reach` away: each by how close it is and how much alike is its guide, int16 [rows, columns, 2] (a joint
+    bilateral filter: Petschnigg et al., SIGGRAPH 2004). The last value is 1 where known; of the mean it is the sum of
+    weights."""
     rows, columns = lost.shape
     out = np.zeros(values.shape, np.float32)
     source, target = floats(values), floats(out)
@@ -127,7 +128,8 @@ def similar(values, guide, lost, reach):
             to = (y * columns + x) * WIDE
             a, b, total = np.float32(guide[y, x, 0]), np.float32(guide[y, x, 1]), splat(np.float32(0))
             for v in range(max(0, y - reach), min(rows, y + reach + 1)):
-                for u in range(max(0, x - reach), min(columns, x + reach + 1)):
+                left = max(0, x - reach)
+                for u in range(left + ((left + v + y + x) & 1), min(columns, x + reach + 1), 2):
                     if lost[v, u]:
                         continue
                     c, d = np.float32(guide[v, u, 0]) - a, np.float32(guide[v, u, 1]) - b

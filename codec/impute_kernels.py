@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lrae.codec.jit import kernel
+from lrae.codec.jit import inline, kernel
 from lrae.codec.lanes import WIDE, floats, load, splat, store, total
 from lrae.models.blocks import PACKED
 from lrae.models.imputer import NEAR, VECTOR_SCALE
@@ -42,29 +42,62 @@ def describe(vectors, last):
 
 
 @kernel
-def distance(a, b, out):
-    """out, float32 [h, w]: the mean square difference of float32 [h, w, PACKED], a and b."""
-    first, second = floats(a), floats(b)
-    rows, columns = out.shape
-    for y in range(rows):
-        for x in range(columns):
-            at = (y * columns + x) * PACKED
-            d = load(first, at) - load(second, at)
-            squares = d * d
-            for i in range(WIDE, PACKED, WIDE):
-                d = load(first, at + i) - load(second, at + i)
-                squares += d * d
-            out[y, x] = total(squares) / np.float32(PACKED)
+def fares(picture, vectors, last, lost, rows, out):
+    """How far off other motion is where motion arrived: into out, float32 [3, h, w], for the places of some rows, int64
+    [R], that are not `lost`, bool [h, w]: the mean square difference of luma moved by `last` and not moved at all from
+    luma moved by `vectors`, int16 [h, w, 2], to whole pixels and of every other row; how far the two fields are apart,
+    in pixels. picture: float32 [3/2 H, W], as State has it."""
+    source, width, count = floats(picture), WIDE * lost.shape[1], np.float32(1 / 32)
+    bottom, right = WIDE * (lost.shape[0] - 1), width - WIDE
+    for y in rows:
+        for x in range(lost.shape[1]):
+            if lost[y, x]:
+                continue
+            places = WIDE * y * width + WIDE * x
+            here = _place(vectors[y, x], y, x, bottom, right, width)
+            there = _place(last[y, x], y, x, bottom, right, width)
+            moved = stayed = splat(np.float32(0))
+            for line in range(0, WIDE * width, 2 * width):
+                luma = load(source, here + line)
+                d, e = luma - load(source, there + line), luma - load(source, places + line)
+                moved += d * d
+                stayed += e * e
+            out[0, y, x], out[1, y, x] = total(moved) * count, total(stayed) * count
+            apart = abs(vectors[y, x, 0] - last[y, x, 0]) + abs(vectors[y, x, 1] - last[y, x, 1])
+            out[2, y, x] = np.float32(0.25) * np.float32(apart)
+
+
+@inline
+def _place(vector, y, x, bottom, right, width):
+    """Where a cell comes from, to whole pixels, within the picture."""
+    top = min(max(WIDE * y + ((vector[1] + 2) >> 2), 0), bottom)
+    return top * width + min(max(WIDE * x + ((vector[0] + 2) >> 2), 0), right)
 
 
 @kernel
-def texture(pictures, out):
-    """out, float32 [h, w]: the mean square deviation of luma, of float32 [h, w, PACKED]."""
-    source, one = floats(pictures), np.float32(1 / LUMA)
-    rows, columns = out.shape
-    for y in range(rows):
+def distances(pictures, pairs, out):
+    """out, float32 [P, h, w]: the mean square differences of pictures float32 [n, h, w, PACKED], by pairs int64
+    [P, 2]."""
+    source, (rows, columns) = floats(pictures), out.shape[1:]
+    size = rows * columns
+    for place in range(size):
+        for n in range(len(pairs)):
+            first, second = (size * pairs[n, 0] + place) * PACKED, (size * pairs[n, 1] + place) * PACKED
+            squares = splat(np.float32(0))
+            for i in range(0, PACKED, WIDE):
+                d = load(source, first + i) - load(source, second + i)
+                squares += d * d
+            out[n, place // columns, place % columns] = total(squares) / np.float32(PACKED)
+
+
+@kernel
+def texture(cells, rows, out):
+    """out, float32 [R, w]: the mean square deviation of luma, of some rows, int64 [R], of float32 [h, w, PACKED]."""
+    source, one = floats(cells), np.float32(1 / LUMA)
+    columns = out.shape[1]
+    for n in range(len(rows)):
         for x in range(columns):
-            at = (y * columns + x) * PACKED
+            at = (rows[n] * columns + x) * PACKED
             values = load(source, at)
             sums, squares = values, values * values
             for i in range(WIDE, LUMA, WIDE):
@@ -72,7 +105,7 @@ def texture(pictures, out):
                 sums += values
                 squares += values * values
             mean = total(sums) * one
-            out[y, x] = max(total(squares) * one - mean * mean, np.float32(0))
+            out[n, x] = max(total(squares) * one - mean * mean, np.float32(0))
 
 
 @kernel

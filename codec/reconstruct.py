@@ -62,7 +62,8 @@ class Reconstructor:
         self.imputer = None
         if self.network.imputer is not None and impute in ("still", "full"):
             self.imputer = self.network.imputer.float()
-            self._chooser = copy.deepcopy(self.imputer).cpu()  # a few rows: not worth another device
+            # a few rows: not worth another device
+            self._chooser = copy.deepcopy(self.imputer).to("cpu", torch.bfloat16, memory_format=torch.channels_last)
 
     def grey(self) -> State:
         """The state before any frame."""

@@ -57,69 +57,102 @@ def mix(out, to, source, i, j, k, l, table, row):  # noqa: E741
 
 
 @kernel
-def warp(picture, vectors, rows, scratch, out, wanted=None):
+def warp(picture, vectors, rows, scratch, out):
     """Some rows of cells of the moved picture, packed: into out, float32 [R, columns, PACKED].
 
     picture: float32 [3/2 H, W], as State has it; vectors: int16 [H/8, W/8, 2], quarter-pel; rows: int64 [R]; scratch:
-    float32 [SCRATCH]; wanted: bool [H/8, W/8], other cells of out stay as they are.
+    float32 [SCRATCH].
     """
     lines, columns = vectors.shape[:2]
-    width, source, packed = WIDE * columns, floats(picture), floats(out)
-    work, overlap = floats(scratch), floats(OVERLAP)
+    source, packed, work = floats(picture), floats(out), floats(scratch)
     for n in range(len(rows)):
-        row = rows[n]
-        up, down = max(row - 1, 0), min(row + 1, lines - 1)
         for column in range(columns):
-            if wanted is not None and not wanted[row, column]:
-                continue
-            x, left, right = WIDE * column, max(column - 1, 0), min(column + 1, columns - 1)
-            dx, dy = vectors[row, column, 0], vectors[row, column, 1]
-            ux, uy = vectors[up, column, 0], vectors[up, column, 1]
-            vx, vy = vectors[down, column, 0], vectors[down, column, 1]
-            lx, ly = vectors[row, left, 0], vectors[row, left, 1]
-            rx, ry = vectors[row, right, 0], vectors[row, right, 1]
-            alike = dx == ux == vx == lx == rx and dy == uy == vy == ly == ry
-            target, to = packed, (n * columns + column) * PACKED
-            for pixel in (1, 2):
-                tall, begin = WIDE // pixel, WIDE * lines * (pixel - 1)
-                y, half, height = tall * row, tall // 2, tall * lines
-                if alike and (dx | dy) & (4 * pixel - 1) == 0:
-                    _move(source, begin, height, width, y, x, dx, dy, tall, pixel, False, target, to, work)
-                else:
-                    a, b, c = SAMPLES + AREA, SAMPLES + 2 * AREA, SAMPLES + 3 * AREA
-                    _move(source, begin, height, width, y, x, dx, dy, tall, pixel, True, work, SAMPLES, work)
-                    if alike:
-                        _move(source, begin, height, width, y, x, dx, dy, tall, pixel, False, work, a, work)
-                        b = c = a
-                    else:
-                        _move(source, begin, height, width, y, x, ux, uy, half, pixel, False, work, a, work)
-                        lower = a + half * WIDE
-                        _move(source, begin, height, width, y + half, x, vx, vy, half, pixel, False, work, lower, work)
-                        _move(source, begin, height, width, y, x, lx, ly, tall, pixel, False, work, b, work)
-                        _move(source, begin, height, width, y, x, rx, ry, tall, pixel, False, work, c, work)
-                    for r in range(tall):
-                        at = WIDE * r
-                        weights = r + WIDE * (pixel - 1)
-                        mix(target, to + at, work, SAMPLES + at, a + at, b + at, c + at, overlap, weights)
-                target, to = work, 0
-            to = (n * columns + column) * PACKED + AREA
-            for i in range(AREA // 4):
-                packed[to + i] = work[2 * i]
-                packed[to + AREA // 4 + i] = work[2 * i + 1]
+            to = (n * columns + column) * PACKED
+            _cell(source, lines, columns, rows[n], column, _around(vectors, rows[n], column), packed, to, work)
 
 
 @kernel
-def differs(one, other, out):
-    """Where cells of a picture moved by int16 [h, w, 2], `one`, differ from those moved by `other`: bool [h, w]."""
-    lines, columns = out.shape
-    for y in range(lines):
-        up, down = max(y - 1, 0), min(y + 1, lines - 1)
-        for x in range(columns):
-            left, right = max(x - 1, 0), min(x + 1, columns - 1)
-            out[y, x] = False
-            for v, u in ((y, x), (up, x), (down, x), (y, left), (y, right)):
-                if one[v, u, 0] != other[v, u, 0] or one[v, u, 1] != other[v, u, 1]:
-                    out[y, x] = True
+def warp_all(picture, fields, moved, first, still, rows, scratch, out):
+    """The same by each of int16 [n, H/8, W/8, 2], fields: into out, float32 [n, R, columns, PACKED]. moved: the picture
+    moved by field `first`, float32 [H/8, W/8, PACKED]; still: as it was, which stands for the last field's.
+
+    What another field has moved alike is copied."""
+    count, lines, columns = fields.shape[:3]
+    source, packed, work, ready, unmoved = floats(picture), floats(out), floats(scratch), floats(moved), floats(still)
+    for n in range(len(rows)):
+        for column in range(columns):
+            place, known = (rows[n] * columns + column) * PACKED, _around(fields[first], rows[n], column)
+            for field in range(count):
+                to = ((field * len(rows) + n) * columns + column) * PACKED
+                if field == count - 1:
+                    _copy(unmoved, place, packed, to)
+                    continue
+                vectors = _around(fields[field], rows[n], column)
+                if vectors == known:
+                    _copy(ready, place, packed, to)
+                    continue
+                same = -1
+                for other in range(field):
+                    if other != first and vectors == _around(fields[other], rows[n], column):
+                        same = other
+                        break
+                if same < 0:
+                    _cell(source, lines, columns, rows[n], column, vectors, packed, to, work)
+                else:
+                    _copy(packed, ((same * len(rows) + n) * columns + column) * PACKED, packed, to)
+
+
+@inline
+def _copy(source, at, out, to):
+    """A packed cell."""
+    for i in range(0, PACKED, WIDE):
+        store(load(source, at + i), out, to + i)
+
+
+@kernel
+def _around(vectors, row, column):
+    """The vectors of a cell and of those above, below, to the left and to the right: ten numbers."""
+    up, down = max(row - 1, 0), min(row + 1, vectors.shape[0] - 1)
+    left, right = max(column - 1, 0), min(column + 1, vectors.shape[1] - 1)
+    own, above, below = vectors[row, column], vectors[up, column], vectors[down, column]
+    before, after = vectors[row, left], vectors[row, right]
+    return (
+        own[0], own[1], above[0], above[1], below[0], below[1], before[0], before[1], after[0], after[1]
+    )  # fmt: skip
+
+
+@kernel
+def _cell(source, lines, columns, row, column, vectors, target, to, work):
+    """One cell moved, packed: target[to:]. vectors: of _around()."""
+    dx, dy, ux, uy, vx, vy, lx, ly, rx, ry = vectors
+    width, x, overlap = WIDE * columns, WIDE * column, floats(OVERLAP)
+    alike = dx == ux == vx == lx == rx and dy == uy == vy == ly == ry
+    packed, chroma = target, to + AREA
+    for pixel in (1, 2):
+        tall, begin = WIDE // pixel, WIDE * lines * (pixel - 1)
+        y, half, height = tall * row, tall // 2, tall * lines
+        if alike and (dx | dy) & (4 * pixel - 1) == 0:
+            _move(source, begin, height, width, y, x, dx, dy, tall, pixel, False, target, to, work)
+        else:
+            a, b, c = SAMPLES + AREA, SAMPLES + 2 * AREA, SAMPLES + 3 * AREA
+            _move(source, begin, height, width, y, x, dx, dy, tall, pixel, True, work, SAMPLES, work)
+            if alike:
+                _move(source, begin, height, width, y, x, dx, dy, tall, pixel, False, work, a, work)
+                b = c = a
+            else:
+                _move(source, begin, height, width, y, x, ux, uy, half, pixel, False, work, a, work)
+                lower = a + half * WIDE
+                _move(source, begin, height, width, y + half, x, vx, vy, half, pixel, False, work, lower, work)
+                _move(source, begin, height, width, y, x, lx, ly, tall, pixel, False, work, b, work)
+                _move(source, begin, height, width, y, x, rx, ry, tall, pixel, False, work, c, work)
+            for r in range(tall):
+                at = WIDE * r
+                weights = r + WIDE * (pixel - 1)
+                mix(target, to + at, work, SAMPLES + at, a + at, b + at, c + at, overlap, weights)
+        target, to = work, 0
+    for i in range(AREA // 4):
+        packed[chroma + i] = work[2 * i]
+        packed[chroma + AREA // 4 + i] = work[2 * i + 1]
 
 
 @kernel

@@ -44,7 +44,8 @@ class Imputer(nn.Module):
     def weights(self, seen: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
         """seen [B,SEEN,h,w], h [B,memory,h,w] -> weights of the guesses, [B,GUESSES,h,w]. Rows cut CONTEXT beyond
         those that count give what the whole picture gives."""
-        return torch.softmax(self.tail(self.body(torch.cat((seen, h), 1))), 1)
+        what = torch.cat((seen, h), 1).to(self.tail.weight.dtype)
+        return torch.softmax(self.tail(self.body(what)).float(), 1)
 
     def recollect(self, seen: torch.Tensor, h: torch.Tensor, c: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(h, c) after a frame. seen [B,REMEMBERED,h/2,w/2]: the magnitude of its residual, how far it moved, how much

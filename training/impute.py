@@ -148,7 +148,7 @@ def gain(
     around = h[:, :, torch.from_numpy(frame.rows // 2)].repeat_interleave(2, 3)
     axes = [axis for axis in (2, 3) if turn and torch.rand(()) < 0.5]
     weights = imputer.weights(tensor(frame.seen)[None].flip(axes), around.flip(axes)).flip(axes)[0]
-    lost, gram = torch.from_numpy(frame.lost).to(device), torch.from_numpy(frame.gram).to(device)[frame.lost]
+    lost, gram = torch.from_numpy(frame.lost).to(device), torch.from_numpy(frame.gram).to(device)
     weights = weights[:, lost].T[:, None]
     error = (weights @ gram @ weights.mT).mean()
     return 10 * ((error + frame.floor) / (gram[:, CHANGE, CHANGE].mean() + frame.floor)).log10()

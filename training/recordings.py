@@ -35,9 +35,9 @@ FLOOR = 0.02  # of the squared step: errors up to here hardly show beside those 
 @dataclass(frozen=True, eq=False)
 class Damaged:
     """A frame of which part of the motion did not arrive. number: among those of the stream's memory; rows: int64 [R],
-    those that the imputer looks at; seen: float16 [SEEN,R,w]; lost: bool [R,w]; gram: float32 [R,w,GUESSES,GUESSES],
-    mean products of the guesses' errors, so that weights w leave the mean square error w·gram·w; floor: what the
-    quantiser's step leaves of it anyway, about."""
+    those that the imputer looks at; seen: float16 [SEEN,R,w]; lost: bool [R,w]; gram: float32 [N,GUESSES,GUESSES], of
+    the places lost, mean products of the guesses' errors, so that weights w leave the mean square error w·gram·w;
+    floor: what the quantiser's step leaves of it anyway, about."""
 
     number: int
     rows: np.ndarray
@@ -99,8 +99,8 @@ def record(model: Model, clip: Clip, rng: np.random.Generator, frames: int) -> R
 def _damaged(decoder: LraeDecoder, before: State, coded: CodedFrame, frame: Frame, number: int) -> Damaged:
     look = decoder._core.look(coded, before)
     planes = (torch.from_numpy(plane)[None, None].float() for plane in (frame.y, frame.u, frame.v))
-    wanted = pack(*planes)[0].permute(1, 2, 0).numpy()[look.rows]
-    errors = torch.from_numpy(look.pictures - wanted).permute(1, 2, 0, 3)
+    wanted = pack(*planes)[0].permute(1, 2, 0).numpy()[look.lost]
+    errors = torch.from_numpy((look.pictures - wanted)[:, coded.unmoved[look.lost]]).transpose(0, 1)
     gram = (errors @ errors.mT / errors.shape[-1]).numpy()
     floor = FLOOR * step_of(coded.q) ** 2
     return Damaged(number, look.rows, look.seen.astype(np.float16), coded.unmoved[look.rows], gram, floor)
