@@ -33,8 +33,8 @@ class Look(NamedTuple):
 
     def blended(self, imputer: Imputer, h: torch.Tensor, unmoved: np.ndarray) -> np.ndarray:
         """`cells` with the imputer's choice where `unmoved`, in place. h: its memory, fp32 [1,M,h/2,w/2]."""
-        around = h[:, :, torch.from_numpy(self.rows // 2)].repeat_interleave(2, 3)
-        weights = imputer.weights(torch.from_numpy(self.seen)[None], around)[0].numpy()
+        around = torch.from_numpy(h[0].numpy()[:, self.rows // 2].repeat(2, 2))
+        weights = imputer.weights(torch.from_numpy(self.seen)[None], around[None])[0].numpy()
         inner = np.searchsorted(self.rows, self.lost)
         blend(self.lost, np.ascontiguousarray(weights[:, inner]), unmoved, self.pictures, self.cells)
         return self.cells
@@ -61,14 +61,14 @@ def look(
     seen = np.zeros((SEEN, len(rows), unmoved.shape[1]), np.float32)
     apart = np.empty((len(PAIRS), *pictures.shape[1:3]), np.float32)
     distances(pictures, np.array(PAIRS), apart)
-    seen[: len(PAIRS), np.searchsorted(rows, lost)] = np.log1p(0.25 * apart)
-    rest = seen[len(PAIRS) :]
+    inner, rest = np.searchsorted(rows, lost), seen[len(PAIRS) :]
+    seen[: len(PAIRS), inner] = np.log1p(0.25 * apart)
     texture(cells, rows, rest[0])
     rest[0] = np.log1p(np.sqrt(rest[0]) / 8)
     rest[1], rest[2] = support[0][rows], np.log1p(8 * support[1][rows])
     rest[3] = unmoved[rows]
     for index, (a, b) in enumerate(conceal.COMPARED, 4):
-        rest[index] = np.log1p(np.abs(fields[a][rows].astype(np.float32) - fields[b][rows]).sum(-1) / 8)
+        rest[index, inner] = np.log1p(np.abs(fields[a, lost] - fields[b, lost]).sum(-1, dtype=np.float32) / 8)
     rest[7] = q / 32
     rest[8:] = evidence[:, rows] / 3
     return Look(cells, fields, lost, pictures, rows, seen)
