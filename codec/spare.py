@@ -20,7 +20,7 @@ from lrae.codec.state import Spare
 from lrae.codec.tiles import CELLS, TILE, Rectangle, Region
 
 SIDE = TILE * CELLS  # motion cells a side of a tile
-WEIGHT = 0.12  # of distortion against bits: what spare motion saves counts in the frames until it is repaired only
+WEIGHT = 0.04  # of distortion against bits: what spare motion saves counts in the frames until it is repaired only
 VECTOR_BITS, SPLIT_BITS = 9.0, 2.0  # rough price of a vector, and of every leaf
 _SHARES = (1 / 32, 1 / 8, 1 / 3, 2 / 3)  # of the tiles: which table the flags are coded with
 _FLAGS = [np.array([0, round(0x10000 * (1 - share)), 0x10000], np.int32) for share in _SHARES]

@@ -69,7 +69,7 @@ class EncodeHints:
     side_copies: int = 1  # in how many of the K packets the side information travels (not with tiles: each has its own)
     max_payload: int = 1150  # bytes that fit one packet beside its header
     loss: float = 0.0  # expected share of packets lost: how much spare motion pays
-    repair: float = 1.0  # frames until a loss is repaired
+    repair: float = 1.0  # frames that a loss spoils, for spare motion; more where quality counts more than bits
     refresh: frozenset[int] = frozenset()  # tiles (raster order) to code without prediction (layout tiles only)
     least: int = 2  # K at least, where it is not given: then a loss does not take a whole frame
     even: bool = False  # no frame finer for the sake of the next ones: that pays where bursts and losses cost nothing

@@ -27,6 +27,7 @@ HISTORY_FRAMES = 8, 48  # least and most unconfirmed frames kept
 SIDE_LOSS = {False: 1e-2, True: 1e-4}  # how often inter and intra frames may lose all copies of it
 PATIENCE = 16  # frames without news after which tiles are refreshed
 MAX_EXPOSED = 12  # frames that a loss spoils, at most, in what spare motion is worth
+HELD = 3  # times as much is it worth at a given q; at a given rate its bits are missing elsewhere
 FAR_TOO_BIG, BIG = 5.0, 4.0  # an inter frame this many times over its target is encoded again, to so many times that
 TOO_BIG = 1.25  # an intra frame this many times over its target is encoded again
 MAX_INTERVAL = 0.5  # seconds; a longer pause between frames saves up no more bits
@@ -188,11 +189,12 @@ class FrameEncoder:
         tracker, state = self.reference, self.reference.state
         room = self._room - ENTRY
         while True:
-            repair = min(MAX_EXPOSED, len(tracker) + 1)
+            rated = isinstance(self._q, RateControl)
+            repair = min(MAX_EXPOSED, len(tracker) + 1) * (1 if rated else HELD)
             copies = side_copies(loss, intra)
             refresh = frozenset() if intra or self._refresher is None else self._refresher.choose(frame.y, step_of(q))
             missing = self._missing if self._silent < SILENT else max(self._missing, loss)
-            missing, even = missing * (missing > NO_LOSS), loss > UNEVEN or isinstance(self._q, RateControl)
+            missing, even = missing * (missing > NO_LOSS), rated or loss > UNEVEN
             least, layout = self._least(loss), self._layout
             hints = EncodeHints(intra, self._packets, layout, copies, room, missing, repair, refresh, least, even)
             encoded, after = self._encoder.encode(state, frame, self._number, q, hints, tracker.number)

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from lrae.codec.types import EncodeHints
-from lrae.sender.encoding import COARSEST_BUSY, MISSING_FIRST, SILENT, FrameEncoder, side_copies
+from lrae.sender.encoding import (
+    COARSEST_BUSY,
+    HELD,
+    MAX_EXPOSED,
+    MISSING_FIRST,
+    SILENT,
+    FrameEncoder,
+    side_copies,
+)
 from lrae.sender.events import News
 from lrae.sender.rate import RateControl
 from lrae.sender.reference import ReferenceTracker
@@ -38,6 +46,24 @@ def test_finer_frames_are_for_a_given_q_and_a_path_that_loses_little(
     for n in range(4):
         encoder.encode(picture(n), News(loss=loss))
     assert asked == [even] * len(asked)
+
+
+def test_spare_motion_is_worth_more_at_a_given_q_than_at_a_given_rate(small_format, picture, fake_codec):
+    asked = {}
+
+    class Asked(fake_codec):
+        def encode(self, state, frame, number, q, hints=EncodeHints(), reference=0):
+            asked.setdefault(id(self), []).append(hints.repair)
+            return super().encode(state, frame, number, q, hints, reference)
+
+    for control in (30, RateControl(100_000, 30, 64 * 48)):
+        codec = Asked(small_format)
+        encoder = FrameEncoder(codec, control)
+        for n in range(20):
+            encoder.encode(picture(n), News(loss=0.2))
+        asked[control if control == 30 else "rate"] = asked.pop(id(codec))
+    assert set(asked[30]) == {HELD * repair for repair in asked["rate"]}
+    assert asked["rate"][0] == 1 and max(asked["rate"]) == MAX_EXPOSED
 
 
 def test_a_loss_is_replayed_before_the_next_frame(fake_codec, small_format, picture):
