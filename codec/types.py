@@ -72,7 +72,7 @@ class EncodeHints:
     repair: float = 1.0  # frames that a loss spoils, for spare motion; more where quality counts more than bits
     refresh: frozenset[int] = frozenset()  # tiles (raster order) to code without prediction (layout tiles only)
     least: int = 2  # K at least, where it is not given: then a loss does not take a whole frame
-    even: bool = False  # no frame finer for the sake of the next ones: that pays where bursts and losses cost nothing
+    even: bool = False  # no frame finer for the sake of the next ones: bursts cost delay and parity
 
 
 @dataclass(frozen=True, eq=False)

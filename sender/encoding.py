@@ -27,7 +27,7 @@ HISTORY_FRAMES = 8, 48  # least and most unconfirmed frames kept
 SIDE_LOSS = {False: 1e-2, True: 1e-4}  # how often inter and intra frames may lose all copies of it
 PATIENCE = 16  # frames without news after which tiles are refreshed
 MAX_EXPOSED = 12  # frames that a loss spoils, at most, in what spare motion is worth
-HELD = 3  # times as much is it worth at a given q; at a given rate its bits are missing elsewhere
+HELD = 2  # times as much is it worth at a given q; at a given rate its bits are missing elsewhere
 FAR_TOO_BIG, BIG = 5.0, 4.0  # an inter frame this many times over its target is encoded again, to so many times that
 TOO_BIG = 1.25  # an intra frame this many times over its target is encoded again
 MAX_INTERVAL = 0.5  # seconds; a longer pause between frames saves up no more bits
@@ -40,7 +40,6 @@ COARSEST_BUSY = 42  # computing time alone makes it no coarser: below, coarser f
 SPREAD = 0.15  # share of packets lost from which a frame of several payloads takes at least two datagrams
 MISSING_FIRST, MISSING_WEIGHT = 0.05, 0.03  # share of payloads that are not recovered: at first; of a frame in the mean
 NO_LOSS = 1e-3  # of these: too few for spare motion
-UNEVEN = 0.06  # share of packets lost from which no frame is finer for the next ones' sake: too little of it lasts
 SILENT = 8  # frames without news after which all that the network loses counts, for nobody knows what parity recovers
 MAX_QUEUE = 0.25  # seconds that packets may wait to leave; beyond that a frame is skipped
 
@@ -194,9 +193,9 @@ class FrameEncoder:
             copies = side_copies(loss, intra)
             refresh = frozenset() if intra or self._refresher is None else self._refresher.choose(frame.y, step_of(q))
             missing = self._missing if self._silent < SILENT else max(self._missing, loss)
-            missing, even = missing * (missing > NO_LOSS), rated or loss > UNEVEN
+            missing = missing * (missing > NO_LOSS)
             least, layout = self._least(loss), self._layout
-            hints = EncodeHints(intra, self._packets, layout, copies, room, missing, repair, refresh, least, even)
+            hints = EncodeHints(intra, self._packets, layout, copies, room, missing, repair, refresh, least, rated)
             encoded, after = self._encoder.encode(state, frame, self._number, q, hints, tracker.number)
             if max(map(len, encoded.payloads)) <= room:
                 return self._bundle(encoded, loss), after, q

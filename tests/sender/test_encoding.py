@@ -31,23 +31,6 @@ def test_first_frame_is_intra_and_a_wish_makes_another(fake_codec, small_format,
     assert [h.reference for h in kinds if not h.intra] == [0, 1, 3, 4]
 
 
-@pytest.mark.parametrize("loss, rate, even", [(0.0, None, False), (0.2, None, True), (0.0, 100_000, True)])
-def test_finer_frames_are_for_a_given_q_and_a_path_that_loses_little(
-    loss, rate, even, small_format, picture, fake_codec
-):
-    asked = []
-
-    class Asked(fake_codec):
-        def encode(self, state, frame, number, q, hints=EncodeHints(), reference=0):
-            asked.append(hints.even)
-            return super().encode(state, frame, number, q, hints, reference)
-
-    encoder = FrameEncoder(Asked(small_format), RateControl(rate, 30, 64 * 48) if rate else 30)
-    for n in range(4):
-        encoder.encode(picture(n), News(loss=loss))
-    assert asked == [even] * len(asked)
-
-
 def test_spare_motion_is_worth_more_at_a_given_q_than_at_a_given_rate(small_format, picture, fake_codec):
     asked = {}
 
