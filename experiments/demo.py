@@ -48,6 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--deadline", type=float, default=150, metavar="MS", help="of the receiver (default 150)")
     add("--bitrate", metavar="RATE", help="such as 400k (default: 0.25 bit/pixel)")
     add("--q", help="fixed quality instead of a bitrate")
+    add("--fec", default="none", help="as lrae-send takes it (default none: what is lost is left to the imputation)")
     add("--model", default="m", help="name or file of weights (default m)")
     add("--classifier", default="none", metavar="NAME", help="actions, a file, or none (default)")
     add("--device", default="auto", choices=("auto", "cpu", "cuda"))

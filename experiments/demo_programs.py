@@ -112,7 +112,7 @@ def transmit(
         )  # fmt: skip
         programs.start(
             "sender", "lrae.sender.main", "--input", original, "--to", f"127.0.0.1:{channel}",
-            "--impute", impute, "--stats", folder / "sender.jsonl", *rate, *codec,
+            "--impute", impute, "--fec", args.fec, "--stats", folder / "sender.jsonl", *rate, *codec,
         )  # fmt: skip
         until = time.monotonic() + START + seconds
         while not programs.done("sender"):

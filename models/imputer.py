@@ -25,7 +25,8 @@ CONTEXT = 3  # places around it that a weight depends on: three convolutions of 
 
 
 class Imputer(nn.Module):
-    """Weights at 1/8, the state, (h, c) [B,memory,h/2,w/2], at 1/16; fp32 throughout, it is small."""
+    """Weights at 1/8, the state, (h, c) [B,memory,h/2,w/2], at 1/16; the memory is fp32, the weights are
+    as the module is: fp32 in training, bf16 in the decoder."""
 
     def __init__(self, width: int, memory: int):
         super().__init__()
